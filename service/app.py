@@ -11,14 +11,14 @@ from werkzeug.routing import BaseConverter
 
 from captioner.captioner import Captioner
 from service import page
-from service.api import captions, datasets, health, models, occlusion, pictures, steps, trainings
+from service.api import captions, datasets, health, models, occlusion, pictures, steps, trainings, translations
 from service.api.operations import current_service
 from service.errors import ProblemDocument, handle_errors, invalid_request
 from service.http.auth import Guard, admin_token, needs_token, takes_large_body
 from service.http.headers import API_POLICY, HEADERS, documentation_policy
 from service.http.hosts import read_names, trusted_names
 from service.http.origins import HostCheckedRequest, refuse_untrusted
-from service.http.rates import is_costly, limit_rates
+from service.http.rates import is_upload, limit_rates
 from service.inference.captioning import CaptionService
 from service.jobs import process as training_process
 from service.settings import Settings
@@ -84,7 +84,7 @@ def create_app(
     app.url_map.converters["version"] = VersionConverter
     app.extensions["captioner"] = service
     app.extensions["guard"] = Guard(token, settings.redis)
-    for resource in (captions, occlusion, steps, pictures, datasets, trainings, models, health):
+    for resource in (captions, occlusion, steps, pictures, translations, datasets, trainings, models, health):
         app.register_api(resource.api)
     app.register_blueprint(health.metrics)
     app.register_blueprint(page.page)
@@ -112,7 +112,7 @@ def _check_token() -> None:
 
 def _check_storage_limit() -> None:
     """Refuse an upload that exceeds the storage limit, before its body is read."""
-    if request.method == "POST" and is_costly(request.method, request.path):
+    if is_upload(request.method, request.path):
         current_service().storage.reserve(request.content_length or 0)
 
 

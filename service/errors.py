@@ -22,6 +22,7 @@ from captioner.errors import (
     ImageError,
     ImageTooLarge,
     NotAnImage,
+    TextError,
     WeightsError,
     is_full_disk,
 )
@@ -29,6 +30,7 @@ from service.http.auth import TokenMissing, TokenWrong, TooManyFailures
 from service.http.rates import RateLimitExceeded
 from service.inference.batching import DeadlinePassed, QueueFull, Stopping
 from service.inference.occlusion import DifferentCaptioner
+from service.inference.translating import BrokenTranslator
 from service.jobs.trainings import TrainingConflict, UnknownTraining
 from service.store.archives import ArchiveError
 from service.store.bounded_lock import TooManyWaiting, WaitTimeout
@@ -60,7 +62,9 @@ _CHALLENGE = {"WWW-Authenticate": "Bearer"}
 class InvalidPart(BaseModel):
     """One fault in a request or in the service."""
 
-    where: str = Field(description="The name of the option or field; or model, database, disk, worker or redis.")
+    where: str = Field(
+        description="The name of the option or field; or model, translator, database, disk, worker or redis."
+    )
     message: str
 
 
@@ -142,8 +146,10 @@ def problem_of(error: Exception) -> Problem:
             return Problem(409, f"{error}.")
         case NotAnImage():
             return Problem(415, f"{error}.")
-        case ImageError() | ConfigError() | BundleError() | WeightsError() | DataError() | ArchiveError():
+        case ImageError() | ConfigError() | BundleError() | WeightsError() | DataError() | ArchiveError() | TextError():
             return Problem(422, f"{error}.")
+        case BrokenTranslator():
+            return Problem(503, f"{error}.", retry_after=60)
         case ValidationError():
             return _invalid(error)
         case QueueFull():

@@ -48,7 +48,10 @@ def attention() -> Response:
 def _render_page(template: str) -> Response:
     service = current_service()
     shipped = service.settings.bundle is None and service.serving.version == BUILT_IN
-    html = render_template(template, version=static_version(), settings=service.settings, shipped=shipped)
+    languages = [facts.language for facts in service.translators.all()]
+    html = render_template(
+        template, version=static_version(), settings=service.settings, shipped=shipped, languages=languages
+    )
     response = make_response(html)
     response.headers["Content-Security-Policy"] = POLICY
     response.headers["Cache-Control"] = "no-cache"

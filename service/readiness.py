@@ -37,7 +37,7 @@ class Fault:
     """A fault of the service."""
 
     where: str
-    """model, database, disk, worker or redis."""
+    """model, translator, database, disk, worker or redis."""
     message: str
     """Problem and remedy: one sentence without a full stop."""
     stops_captions: bool = True

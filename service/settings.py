@@ -28,7 +28,12 @@ _SECRETS = {
     "redis_url": "not usable, but must be the URL of a Redis: redis://HOST:PORT/NUMBER",
 }
 """Messages for wrong values that must not be shown: a URL may contain a password."""
-_EXPECTED_HOSTS = "host names without https:// and paths, separated by commas: captions.example.org, .example.org"
+_EXPECTED = {
+    "trusted_hosts": "host names without https:// and paths, separated by commas: captions.example.org, .example.org",
+    "translators": "folders of translators, separated by commas, each language once: FOLDER or LANGUAGE=FOLDER",
+}
+"""Expected values of settings that are lists."""
+_TRANSLATOR = re.compile(r"(?:(?P<language>[A-Za-z][\w-]{0,39})=)?(?P<folder>[^=\0]+)")
 _LINK = r"(tcp|udp|sctp)://.*"
 _INJECTED = {
     r"(\w+_)?SERVICE_HOST": r"[\d.]+|[\da-f:]+|None",
@@ -83,6 +88,11 @@ class Settings(BaseSettings):
     bundle: Path | None = Field(
         None,
         description="Folder of the captioner to serve until you promote another. By default, the one that ships.",
+    )
+    translators: str | None = Field(
+        None,
+        description="Folders of translators, separated by commas, besides those that ship: FOLDER or LANGUAGE=FOLDER."
+        " A folder takes the place of a translator that ships for the same language.",
     )
     device: str | None = Field(None, description="cpu, cuda, ... By default, a GPU if there is one.")
     runtime: Literal["auto", "fast", "exact"] = Field(
@@ -145,8 +155,8 @@ class Settings(BaseSettings):
         600,
         ge=0,
         le=1_000_000,
-        description="Maximum number of captions, occlusion maps, steps, drawn pictures, uploads and starts of trainings"
-        " per minute and client address. 0 means no limit.",
+        description="Maximum number of captions, translations, occlusion maps, steps, drawn pictures, uploads and starts"
+        " of trainings per minute and client address. 0 means no limit.",
     )
     worker: Literal["own", "external"] = Field(
         "own", description="own: the service starts a training worker. external: you start `python -m service worker`."
@@ -189,6 +199,12 @@ class Settings(BaseSettings):
     def _check_hosts(cls, names: str | None) -> str | None:
         read_names(names)
         return names
+
+    @field_validator("translators")
+    @classmethod
+    def _check_translators(cls, folders: str | None) -> str | None:
+        _read_translators(folders)
+        return folders
 
     @field_validator("home", "bundle", "import_root")
     @classmethod
@@ -237,6 +253,11 @@ class Settings(BaseSettings):
     @property
     def built_in_bundle(self) -> Path:
         return self.bundle or DEFAULT_BUNDLE
+
+    @property
+    def translator_folders(self) -> list[tuple[str | None, Path]]:
+        """Language and folder of each translator in the settings; None: the language that the translator names."""
+        return _read_translators(self.translators)
 
     @property
     def photos_folder(self) -> Path:
@@ -312,6 +333,24 @@ def _postgresql(url: SecretStr) -> "URL":
     return parsed.set(drivername="postgresql+psycopg")
 
 
+def _read_translators(setting: str | None) -> list[tuple[str | None, Path]]:
+    """Split a setting into languages and absolute folders. Raises ValueError if an entry is neither form."""
+    entries = []
+    for entry in filter(None, map(str.strip, (setting or "").split(","))):
+        match = _TRANSLATOR.fullmatch(entry)
+        if match is None:
+            raise ValueError(f"{entry} is neither FOLDER nor LANGUAGE=FOLDER")
+        try:
+            folder = Path(match["folder"].strip()).expanduser().absolute()
+        except RuntimeError as error:
+            raise ValueError("the home directory is unknown") from error
+        entries.append((match["language"], folder))
+    languages = [language for language, _ in entries if language]
+    if len(set(languages)) < len(languages):
+        raise ValueError("a language comes twice")
+    return entries
+
+
 def _warn_of_unknown_variables() -> None:
     setting_names = [name.upper() for name in Settings.model_fields]
     for name, value in os.environ.items():
@@ -336,7 +375,7 @@ def _error_message(details: dict[str, Any], arguments: dict[str, Any]) -> str:
     where = f"--{name}" if name in arguments else variable(name)
     if name in _SECRETS:
         return f"{where} is {_SECRETS[name]}"
-    expected = _EXPECTED_HOSTS if name == "trusted_hosts" else _describe_expected(Settings.model_fields[name])
+    expected = _EXPECTED.get(name) or _describe_expected(Settings.model_fields[name])
     return f"{where} is {str(details['input'])!r}, but must be {expected}"
 
 

@@ -79,12 +79,18 @@ def save_translator(bundle: TranslatorBundle, folder: Path) -> None:
     write_files(folder, contents)
 
 
+def read_languages(folder: Path) -> tuple[str, str]:
+    """Return the source and the target language of a translator without loading it. Raises BundleError."""
+    folder = Path(folder)
+    _check_files(folder)
+    values = _config(folder / "config.json")
+    return values["source"], values["target"]
+
+
 def load_translator_bundle(folder: Path) -> TranslatorBundle:
     """Read a translator. It unpickles nothing and downloads nothing. Raises BundleError with the file and its fault."""
     folder = Path(folder)
-    for name in FILES:
-        if not (folder / name).is_file():
-            raise BundleError(f"{folder} is not a whole translator: {name} is missing; copy it from its source")
+    _check_files(folder)
     path = folder / "config.json"
     values = _config(path)
     try:
@@ -112,6 +118,12 @@ def load_translator_bundle(folder: Path) -> TranslatorBundle:
         load_metrics(folder),
         read_text(folder / "README.md"),
     )
+
+
+def _check_files(folder: Path) -> None:
+    for name in FILES:
+        if not (folder / name).is_file():
+            raise BundleError(f"{folder} is not a whole translator: {name} is missing; copy it from its source")
 
 
 def _config(path: Path) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from service.api.schemas import (
     Correction,
     CorrectionBody,
     PageQuery,
+    StoredQuery,
 )
 from service.api.serializers import caption_document, correction_document, streamed_words, summary_document
 from service.api.uploads import read_upload, request_body
@@ -72,12 +73,15 @@ def caption_photo(query: CaptionQuery) -> Response:
     service = current_service()
     upload = read_upload(request, query)
     options = upload.options.decoding(service.serving.captioner.decoding)
+    language = upload.options.language
+    if language is not None:
+        service.translators.load(language)  # an unknown language is refused before the photo is captioned
     if query.stream:
-        return _stream_caption(service, upload.data, options)
+        return _stream_caption(service, upload.data, options, language)
     pending = service.begin(upload.data, options)
     del upload  # frees the upload while the request waits
     entry = service.finish(pending)
-    response = json_response(caption_document(entry), 201)
+    response = json_response(_translated_document(service, entry, language), 201)
     response.headers["Location"] = f"/api/captions/{entry.id}"
     return response
 
@@ -97,10 +101,13 @@ def list_captions(query: PageQuery) -> Response:
     )
 
 
-@api.get("/<caption_id:id>", responses={200: CaptionDocument} | problem_responses(404))
-def get_caption(path: CaptionPath) -> Response:
-    """Return one caption as it was created, with its correction."""
-    return json_response(caption_document(find(path.id)))
+@api.get("/<caption_id:id>", responses={200: CaptionDocument} | problem_responses(404, 429, 503))
+def get_caption(path: CaptionPath, query: StoredQuery) -> Response:
+    """Return one caption as it was created, with its correction.
+
+    With `language`, its captions are translated now: translations are not stored.
+    """
+    return json_response(_translated_document(current_service(), find(path.id), query.language))
 
 
 @api.delete("/<caption_id:id>", responses={204: None} | problem_responses(401, 404, 429), security=SECURITY)
@@ -154,19 +161,29 @@ def _set_correction(caption_id: str, text: str | None) -> StoredCaption:
     return entry
 
 
-def _stream_caption(service: CaptionService, data: bytes, options: DecodingOptions) -> Response:
+def _translated_document(service: CaptionService, entry: StoredCaption, language: str | None) -> CaptionDocument:
+    """Return the document of a caption, translated to `language`; None: without translations."""
+    if language is None:
+        return caption_document(entry)
+    return caption_document(entry, language, service.translators.translate_captions(language, captions_of(entry)))
+
+
+def _stream_caption(service: CaptionService, data: bytes, options: DecodingOptions, language: str | None) -> Response:
     updates: queue.SimpleQueue[Caption | None] = queue.SimpleQueue()
     pending = service.begin(data, options, on_words=updates.put)
     pending.future.add_done_callback(lambda _: updates.put(None))
     return Response(
-        _stream_events(service, pending, updates),
+        _stream_events(service, pending, updates, language),
         content_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 
 def _stream_events(
-    service: CaptionService, pending: PendingCaption, updates: "queue.SimpleQueue[Caption | None]"
+    service: CaptionService,
+    pending: PendingCaption,
+    updates: "queue.SimpleQueue[Caption | None]",
+    language: str | None,
 ) -> Iterator[str]:
     """Yield the server-sent events of one photo: the image, each word once it is settled, the complete caption."""
     frame, sent_count = pending.frame, 0
@@ -184,9 +201,9 @@ def _stream_events(
                 yield _format_event("word", word)
             sent_count = max(sent_count, len(caption.words))
         entry = service.finish(pending)
-        document = caption_document(entry)
         for word in streamed_words(_best_caption(pending), sent_count):
             yield _format_event("word", word)
+        document = _translated_document(service, entry, language)
         yield f"event: caption\ndata: {document.model_dump_json()}\n\n"
     except Exception as error:  # the response has begun, so its status cannot change
         yield f"event: problem\ndata: {problem_of(error).json()}\n\n"

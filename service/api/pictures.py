@@ -1,7 +1,5 @@
 """Pictures of a stored caption: the photo, the overlay of each word, the figure of the paper."""
 
-import io
-
 import numpy as np
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
@@ -13,7 +11,7 @@ from captioner.figures import figure_strip, occlusion_heading
 from captioner.overlays import overlay, scaled_to
 from service.api.captions import caption_not_found, find_ranked
 from service.api.occlusion import occlusion_maps_for
-from service.api.operations import current_service
+from service.api.operations import current_service, picture_response, picture_responses, png_response
 from service.api.schemas import CaptionPath, FigureQuery, ImageQuery, OverlayPath, OverlayQuery
 from service.errors import Problem, problem_responses
 from service.store.captions import StoredCaption
@@ -31,22 +29,18 @@ _NO_STORE = "no-store"
 """For occlusion maps, which are unavailable once another captioner is in use."""
 
 
-def _picture_response(kind: str) -> dict:
-    return {200: {"description": "The picture.", "content": {kind: {"schema": {"type": "string", "format": "binary"}}}}}
-
-
-@api.get("/<caption_id:id>/image", responses=_picture_response("image/jpeg"))
+@api.get("/<caption_id:id>/image", responses=picture_responses("image/jpeg"))
 def get_image(path: CaptionPath, query: ImageQuery) -> Response:
     """Return the photo: upright, at most 2048 pixels a side, without the camera's metadata."""
     try:
-        return _send_picture(current_service().photos.jpeg(path.id, query.size), "image/jpeg")
+        return picture_response(current_service().photos.jpeg(path.id, query.size), "image/jpeg", _FOREVER)
     except FileNotFoundError as error:
         raise caption_not_found(path.id) from error
 
 
 @api.get(
     "/<caption_id:id>/overlays/<int:number>.png",
-    responses=_picture_response("image/png") | problem_responses(409, 429, 503),
+    responses=picture_responses("image/png") | problem_responses(409, 429, 503),
 )
 def get_overlay(path: OverlayPath, query: OverlayQuery) -> Response:
     """Draw the attention map or the occlusion map of one word over the photo."""
@@ -66,10 +60,10 @@ def get_overlay(path: OverlayPath, query: OverlayQuery) -> Response:
         colour_map=query.colour_map,
         size=None if query.size is None else scaled_to(photo.size, query.size),
     )
-    return _send_picture(_encode_png(picture), "image/png", _cache_control(query))
+    return png_response(picture, _cache_control(query))
 
 
-@api.get("/<caption_id:id>/figure.png", responses=_picture_response("image/png") | problem_responses(409, 429, 503))
+@api.get("/<caption_id:id>/figure.png", responses=picture_responses("image/png") | problem_responses(409, 429, 503))
 def get_figure(path: CaptionPath, query: FigureQuery) -> Response:
     """Draw the figure of Xu et al. 2015: the photo, then its attention map or occlusion map for each word."""
     entry, caption = find_ranked(path.id, query.caption)
@@ -80,7 +74,7 @@ def get_figure(path: CaptionPath, query: FigureQuery) -> Response:
         maps=_select_maps(entry, caption, query),
         heading=occlusion_heading(caption.text) if query.maps == "evidence" else None,
     )
-    return _send_picture(_encode_png(figure), "image/png", _cache_control(query))
+    return png_response(figure, _cache_control(query))
 
 
 def _select_maps(entry: StoredCaption, caption: Caption, query: FigureQuery) -> np.ndarray:
@@ -97,13 +91,3 @@ def _open_photo(caption_id: str) -> Image.Image:
         return current_service().photos.open(caption_id)
     except FileNotFoundError as error:  # deleted a moment ago
         raise caption_not_found(caption_id) from error
-
-
-def _encode_png(picture: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", compress_level=3)
-    return buffer.getvalue()
-
-
-def _send_picture(data: bytes, kind: str, cache_control: str = _FOREVER) -> Response:
-    return Response(data, content_type=kind, headers={"Cache-Control": cache_control, "Content-Disposition": "inline"})

@@ -3,12 +3,14 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
 
 from captioner.confidence import LIKELY, SURE
 from captioner.config import DecodingOptions
 from captioner.errors import ConfigError
 from service.api.maps import Map, Maps
+from service.api.schema_parts import LANGUAGE, Language, Probability, Strict
+from service.api.translation_schemas import CaptionTranslation
 from service.errors import InvalidPart
 from service.store.photos import ID_PATTERN
 
@@ -18,23 +20,17 @@ MAX_SIDE = 2048
 """Largest side of a generated picture, in pixels."""
 
 CaptionId = Annotated[str, Field(pattern=f"^{ID_PATTERN}$", description="The caption's id: 32 hex digits.")]
-Probability = Annotated[float, Field(ge=0, le=1)]
-
-
-class Strict(BaseModel):
-    """A model that refuses unknown options."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class CaptionOptions(Strict):
-    """Decoding options. Defaults are those of the captioner."""
+    """Decoding options, by default those of the captioner, and the language of translations."""
 
     beam_width: int | None = Field(
         None, ge=1, le=MAX_BEAM_WIDTH, description="Number of hypotheses that beam search keeps; 1 is greedy."
     )
     captions: int = Field(1, ge=1, le=MAX_BEAM_WIDTH, description="Number of captions to return, best first.")
     max_words: int | None = Field(None, ge=1, le=MAX_WORDS, description="Maximum length of a caption, in words.")
+    language: Language | None = Field(None, description=f"{LANGUAGE} By default, captions are not translated.")
 
     def decoding(self, default: DecodingOptions) -> DecodingOptions:
         """Return decoding options with a beam at least `captions` wide. Raises ConfigError if beam_width is smaller."""
@@ -66,12 +62,20 @@ class CaptionPath(BaseModel):
     id: CaptionId
 
 
+class StoredQuery(Strict):
+    language: Language | None = Field(None, description=f"{LANGUAGE} By default, captions are not translated.")
+
+
 class OverlayPath(CaptionPath):
     number: int = Field(json_schema_extra={"minimum": 1}, description="Number of the word in its caption, from 1.")
 
 
 class Rank(Strict):
     caption: int = Field(1, ge=1, le=MAX_BEAM_WIDTH, description="Rank of the caption: 1 is the best.")
+
+
+class MatrixQuery(Rank):
+    language: Language = Field(description=LANGUAGE)
 
 
 class ImageQuery(Strict):
@@ -176,6 +180,11 @@ class RankedCaption(BaseModel):
     words: list[WordDocument]
     alphas: Alphas
     figure: str = Field(description="URL of a picture: the photo, then the attention map of each word.")
+    translation: CaptionTranslation | None = Field(
+        None,
+        description="The caption in the requested language; null without `language`, and for a caption without a word"
+        " that the translator knows.",
+    )
 
 
 class WarningDocument(BaseModel):

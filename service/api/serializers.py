@@ -1,10 +1,13 @@
 """Serialize stored captions for the API, with the URLs of their pictures."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from captioner.caption_json import labels_json, plain_numbers, word_label, word_label_json
 from captioner.captioner import Caption
 from captioner.confidence import wording
+from captioner.translation.serialise import translation_json
 from service.api.schemas import (
     Alphas,
     CaptionDocument,
@@ -18,8 +21,12 @@ from service.api.schemas import (
     Seconds,
     WordDocument,
 )
+from service.api.translation_schemas import CaptionTranslation
 from service.inference.documents import captions_of
 from service.store.captions import CaptionSummary, StoredCaption
+
+if TYPE_CHECKING:
+    from captioner.translation.translator import TranslatedCaption
 
 THUMBNAIL_SIDE = 240
 """Longest side, in pixels."""
@@ -27,10 +34,19 @@ _NO_LABEL = {"label": None, "map_of": "attention", "label_map": None}
 """Label fields of a streamed word without a label."""
 
 
-def caption_document(entry: StoredCaption) -> CaptionDocument:
-    """Return the API document of a caption."""
+def caption_document(
+    entry: StoredCaption, language: str | None = None, translated: "Sequence[TranslatedCaption | None] | None" = None
+) -> CaptionDocument:
+    """Return the API document of a caption.
+
+    translated: the translation of each ranked caption to `language`, or None for a caption that has none.
+    """
     captions = captions_of(entry)
     best, *others = (_ranked_caption(entry.id, rank, caption) for rank, caption in enumerate(captions, start=1))
+    if language is not None and translated is not None:
+        for rank, (document, translation) in enumerate(zip([best, *others], translated, strict=True), start=1):
+            if translation is not None:
+                document.translation = _caption_translation(entry.id, rank, language, translation)
     options = entry.document["options"]
     return CaptionDocument(
         id=entry.id,
@@ -126,6 +142,17 @@ def _ranked_caption(caption_id: str, rank: int, caption: Caption) -> RankedCapti
         ],
         alphas=Alphas(rows=rows, columns=columns, maps=caption.alphas),
         figure=_caption_url(caption_id, f"figure.png{query}"),
+    )
+
+
+def _caption_translation(
+    caption_id: str, rank: int, language: str, translated: "TranslatedCaption"
+) -> CaptionTranslation:
+    values = translation_json(translated.translation)
+    words = [word | {"map": word_map} for word, word_map in zip(values.pop("words"), translated.maps, strict=True)]
+    query = f"language={quote(language, safe='')}" + ("" if rank == 1 else f"&caption={rank}")
+    return CaptionTranslation(
+        language=language, **values, words=words, matrix=_caption_url(caption_id, f"matrix.png?{query}")
     )
 
 

@@ -7,6 +7,7 @@ one lock blocked the page and even the health checks.
 import re
 import time
 from collections.abc import Callable
+from urllib.parse import parse_qs
 
 from waitress.channel import HTTPChannel
 from waitress.task import ThreadedTaskDispatcher
@@ -20,6 +21,7 @@ THREADS = {
     "health": 2,
     "following": FOLLOWERS + 2,  # two more to refuse further clients
     "drawing": 16,
+    "translating": 8,
     "sending": 8,
     "changing": 8,
     "reading": 32,
@@ -29,14 +31,18 @@ THREADS = {
 _DRAWING_PATH = re.compile(
     r"/api/(captions/[^/]+/(evidence|steps|figure\.png|overlays/[^/]+)|models/[^/]+/bundle\.zip|trainings/[^/]+/samples/[^/]+)"
 )
+_TRANSLATING_PATH = re.compile(r"/api/(captions/[^/]+|translations)/matrix\.png")
 _FOLLOWING_PATH = re.compile(r"/api/trainings/[^/]+/events")
+_CAPTION_PATH = re.compile(r"/api/captions/[^/]+")
 _SENDING_PATH = re.compile(r"/api/(datasets|models|trainings|models/rollback|models/[^/]+/promote)")
 
 
-def kind_of(method: str, path: str) -> str:
+def kind_of(method: str, path: str, query: str = "") -> str:
     """Return the kind of a request, which selects its pool."""
     if method == "POST" and path == "/api/captions":
         return "captioning"
+    if method == "POST" and path == "/api/translations":
+        return "translating"
     if method == "POST" and _SENDING_PATH.fullmatch(path):
         return "sending"
     if method not in ("GET", "HEAD", "OPTIONS"):
@@ -47,6 +53,8 @@ def kind_of(method: str, path: str) -> str:
         return "health"
     if _FOLLOWING_PATH.fullmatch(path):
         return "following"
+    if _TRANSLATING_PATH.fullmatch(path) or (_CAPTION_PATH.fullmatch(path) and "language" in parse_qs(query)):
+        return "translating"
     return "drawing" if _DRAWING_PATH.fullmatch(path) else "reading"
 
 
@@ -58,7 +66,7 @@ def pool_sizes(settings: Settings) -> dict[str, int]:
 class Pools:
     """One waitress task dispatcher for each kind of request."""
 
-    def __init__(self, sizes: dict[str, int], kind_of: Callable[[str, str], str] = kind_of) -> None:
+    def __init__(self, sizes: dict[str, int], kind_of: Callable[[str, str, str], str] = kind_of) -> None:
         self._sizes, self._kind_of = sizes, kind_of
         self._pools = {kind: ThreadedTaskDispatcher() for kind in sizes}
 
@@ -70,7 +78,7 @@ class Pools:
         """Queue the next request of a connection in the pool of its kind."""
         request = channel.requests[0]
         # Requests that waitress refuses are quick, and may have no method or path.
-        kind = "reading" if request.error else self._kind_of(request.command, request.path)
+        kind = "reading" if request.error else self._kind_of(request.command, request.path, request.query)
         self._pools[kind].add_task(channel)
 
     def shutdown(self, seconds: float) -> bool:

@@ -8,8 +8,11 @@ from flask_limiter import Limiter, RequestLimit
 
 from service.http.minute_limits import SCHEME, seconds_until
 
-_POST_PATHS = ("/api/captions", "/api/datasets", "/api/models", "/api/trainings")
-_DRAWING_PATH = re.compile(r"/api/captions/[^/]+/(evidence|steps|figure\.png|overlays/[^/]+)")
+_UPLOAD_PATHS = ("/api/captions", "/api/datasets", "/api/models", "/api/trainings")
+_TRANSLATIONS_PATH = "/api/translations"
+_MATRIX_PATH = f"{_TRANSLATIONS_PATH}/matrix.png"
+_DRAWING_PATH = re.compile(r"/api/captions/[^/]+/(evidence|steps|figure\.png|matrix\.png|overlays/[^/]+)")
+_CAPTION_PATH = re.compile(r"/api/captions/[^/]+")
 
 _IPV6_BITS = 64
 """Prefix length of the IPv6 networks that count as one client: providers usually assign one to each customer."""
@@ -23,9 +26,20 @@ class RateLimitExceeded(Exception):
         self.seconds = seconds
 
 
-def is_costly(method: str, path: str) -> bool:
-    """Return whether a request is expensive: captions, maps, steps, drawn pictures, uploads, starts of trainings."""
-    return method == "POST" and path in _POST_PATHS or method != "OPTIONS" and _DRAWING_PATH.fullmatch(path) is not None
+def is_costly(method: str, path: str, translates: bool = False) -> bool:
+    """Return whether a request is expensive: captions, translations, maps, steps, drawn pictures, uploads, trainings.
+
+    translates: whether the query names a language to translate a stored caption to.
+    """
+    if method in ("POST", "OPTIONS"):
+        return is_upload(method, path) or (method, path) == ("POST", _TRANSLATIONS_PATH)
+    is_drawn = path == _MATRIX_PATH or _DRAWING_PATH.fullmatch(path) is not None
+    return is_drawn or (translates and _CAPTION_PATH.fullmatch(path) is not None)
+
+
+def is_upload(method: str, path: str) -> bool:
+    """Return whether a request stores something: photos, data sets, captioners and trainings."""
+    return method == "POST" and path in _UPLOAD_PATHS
 
 
 def limit_rates(app: Flask, per_minute: int, redis_url: str | None = None) -> None:
@@ -38,7 +52,7 @@ def limit_rates(app: Flask, per_minute: int, redis_url: str | None = None) -> No
         _client_of_request,
         app=app,
         application_limits=[f"{per_minute} per minute"],
-        application_limits_exempt_when=lambda: not is_costly(request.method, request.path),
+        application_limits_exempt_when=lambda: not is_costly(request.method, request.path, "language" in request.args),
         strategy="moving-window",
         storage_uri=f"{SCHEME}://",
         storage_options={"name": "costly requests", "redis_url": redis_url},

@@ -25,6 +25,7 @@ from service.inference.documents import to_stored
 from service.inference.occlusion import MAX_WAITING, OcclusionMaps
 from service.inference.steps import StepRecomputation
 from service.inference.switching import Serving, Switch
+from service.inference.translating import Translators
 from service.jobs import process as training_process
 from service.jobs.queue import TrainingQueue
 from service.jobs.trainings import Trainings
@@ -69,9 +70,11 @@ class CaptionService:
         """captioner: the built-in one; by default read from the bundle in the settings.
         run_training: runs `training inspect` and `fit --check`; by default in a separate process.
 
-        Raises ConfigError if the data folder cannot be used, CaptionerError if the captioner cannot be loaded.
+        Raises ConfigError if the data folder cannot be used, CaptionerError if the captioner cannot be loaded or a
+        translator is incomplete.
         """
         self.settings = settings
+        self.translators = Translators(settings.translator_folders, settings.device, settings.deadline_seconds)
         self.storage = Storage(settings.home, settings.max_home_bytes)
         self.database = Database(settings.database, settings.home)
         self.store = Store(self.database)
@@ -100,7 +103,7 @@ class CaptionService:
 
     def faults(self) -> list[Fault]:
         """Return the current faults; empty if everything works."""
-        return self.readiness.faults(self.serving.batcher)
+        return [*self.readiness.faults(self.serving.batcher), *self.translators.faults()]
 
     @property
     def is_stopping(self) -> bool:

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from captioner.images.photo import open_image
+from service.inference import translating
 from service.page import EXAMPLES, WEB, examples, static_version
+from tests.support.translators import save_tiny_translator
 
 PARTS = [path.relative_to(WEB / "static").as_posix() for path in sorted((WEB / "static").rglob("*")) if path.is_file()]
 
@@ -54,6 +56,15 @@ def test_the_page_describes_the_shipped_captioner_only(start, tmp_path):
     shipped = "6,000 photos of people, dogs"
     assert shipped in start().client.get("/").text
     assert shipped not in start(bundle=tmp_path).client.get("/").text
+
+
+def test_the_page_offers_the_languages_of_the_translators(start, tmp_path, monkeypatch):
+    monkeypatch.setattr(translating, "shipped_translators", dict)
+    folder = save_tiny_translator(tmp_path)
+    html = start(translators=f"fr={folder},{folder}").client.get("/").text
+    assert re.findall(r'<option value="(\w*)">', html) == ["", "de", "fr"] and "<dt>Translation</dt>" in html
+    html = start().client.get("/").text
+    assert re.findall(r'<option value="(\w*)">', html) == [""] and "<dt>Translation</dt>" not in html
 
 
 @PAGES

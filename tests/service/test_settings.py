@@ -35,6 +35,7 @@ def test_each_variable_sets_its_field(monkeypatch):
         "admin_token": "0123456789abcdef", "import_root": "/data/sets", "max_dataset_mb": "9", "worker": "external",
         "database_url": "postgresql://user:word@host/name", "redis_url": "redis://localhost",
         "max_home_mb": "10", "requests_per_minute": "11", "trusted_hosts": "captions.example.org",
+        "translators": "de=/de",
     }  # fmt: skip
     for name, value in values.items():
         monkeypatch.setenv(f"CAPTIONER_{name.upper()}", value)
@@ -47,6 +48,7 @@ def test_each_variable_sets_its_field(monkeypatch):
         "worker": "external", "database_url": SecretStr("postgresql://user:word@host/name"),
         "redis_url": SecretStr("redis://localhost"),
         "max_home_mb": 10, "requests_per_minute": 11, "trusted_hosts": "captions.example.org",
+        "translators": "de=/de",
     }  # fmt: skip
     assert Settings.read().model_dump() == expected
     assert set(expected) == set(Settings.model_fields)
@@ -155,6 +157,10 @@ def test_white_space_around_a_value_is_removed(monkeypatch, tmp_path):
         ("HOME", "~nobody-has-this-name/x", "a path without ~"),
         ("PORT", "10.0.0.1:80", "a whole number from 0 to 65535"),
         ("TRUSTED_HOSTS", "https://captions.example.org/", "host names without https:// and paths"),
+        ("TRANSLATORS", "de=/a,de=/b", "folders of translators, separated by commas, each language once"),
+        ("TRANSLATORS", "a language=/a", "folders of translators"),
+        ("TRANSLATORS", "de=", "folders of translators"),
+        ("TRANSLATORS", "~nobody-has-this-name/x", "folders of translators"),
     ],
 )
 def test_an_invalid_value_is_named_with_the_valid_ones(monkeypatch, name, value, valid):
@@ -187,6 +193,14 @@ def test_a_folder_with_special_characters_can_hold_the_database():
     home = Path("/tmp/a b?c=d#e%41/ü")
     url = Settings(home=home).database.render_as_string(hide_password=False)
     assert make_url(url).database == str(home / "captioner.db")
+
+
+def test_translators_are_folders_with_or_without_a_language(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    folders = Settings(translators=" de=~/a b, runs/cs ,,pt-BR=/c").translator_folders
+    assert folders == [("de", tmp_path / "a b"), (None, tmp_path / "runs" / "cs"), ("pt-BR", Path("/c"))]
+    assert Settings().translator_folders == []
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])

@@ -37,6 +37,12 @@ export async function captionPhoto(file, { captions, signal, onImage, onWord }) 
 
 export const getCaption = (id, signal) => json(`/api/captions/${id}`, { signal });
 
+/** The translation of each caption of a photo, best first; null for a caption that has none. */
+export async function getTranslations(id, language, signal) {
+  const entry = await json(`/api/captions/${id}?language=${encodeURIComponent(language)}`, { signal });
+  return [entry, ...entry.alternatives].map(({ translation }) => translation);
+}
+
 /** The occlusion maps of the caption of this rank, from 1: {rows, columns, maps}. */
 export const getEvidence = (id, rank, signal) => json(`/api/captions/${id}/evidence?caption=${rank}`, { signal });
 

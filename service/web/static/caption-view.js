@@ -11,12 +11,21 @@ const INVITATION = "Point at a word or at the photo.";
 /**
  * viewer: from createViewer. say(text): announces it to screen readers. onChosen(index): the word whose map to save.
  * A word is {text, probability, gate, spread, map, kind}; kind: of the map, attention by default.
+ *
+ * The words of a translation share the photo and the line below the caption: `showOther` shows one of them, onShown is
+ * told which word or location of this caption is shown, and releaseOther() unpins a translated word.
  */
-export function createCaptionView({ group, reading, playButton, playLabel }, { viewer, say, onChosen }) {
+export function createCaptionView(
+  { group, reading, playButton, playLabel },
+  { viewer, say, onChosen, onShown = () => {}, releaseOther = () => {} },
+) {
   const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
   let words = [];
   let [hovered, played, pinned] = [-1, -1, -1]; // the first valid one is shown
-  let locationText = ""; // the text of the location that is pointed at
+  let cell = null; // the location that is pointed at
+  let locationText = "";
+  let other = null; // the translated word that is shown: {word, heats, pinned}
+  let links = []; // for each word, a text that names its translation
 
   const wordsView = createWords(group, {
     onEnter(index) {
@@ -31,6 +40,7 @@ export function createCaptionView({ group, reading, playButton, playLabel }, { v
     onPress(index) {
       stopFilm();
       pinned = pinned === index ? -1 : index;
+      releaseOther();
       refresh();
     },
   });
@@ -52,23 +62,35 @@ export function createCaptionView({ group, reading, playButton, playLabel }, { v
   }
 
   function refresh({ fades = false } = {}) {
-    const active = [hovered, played, pinned].find((index) => index >= 0 && index < words.length) ?? -1;
-    viewer.showMap(active < 0 ? null : words[active].map, { fades });
+    const candidates = other ? [hovered] : [hovered, played, pinned];
+    const active = candidates.find((index) => index >= 0 && index < words.length) ?? -1;
+    const shown = words[active] ?? other?.word;
+    viewer.showMap(shown?.map ?? null, { fades });
     wordsView.mark(active, pinned);
+    wordsView.tint(locationHeats() ?? (active < 0 && other ? other.heats : null));
     if (active >= 0) onChosen(active);
-    updateReading(active);
+    updateReading(shown, active < 0 ? other?.pinned : pinned === active);
+    onShown({ active, cell });
   }
 
-  function updateReading(active) {
-    if (locationText || active < 0) return void (reading.textContent = locationText || (words.length ? INVITATION : ""));
-    const release = pinned === active ? " · pinned" : "";
-    reading.replaceChildren(element("strong", {}, words[active].text), ` · ${wordFigures(words[active])}${release}`);
+  function locationHeats() {
+    return cell && words.length > 0 ? answerAt(words, cell).heats : null;
+  }
+
+  function updateReading(word, isPinned) {
+    if (locationText || !word) return void (reading.textContent = locationText || (words.length ? INVITATION : ""));
+    const text = element("strong", word.lang ? { lang: word.lang } : {}, word.text);
+    reading.replaceChildren(text, ` · ${wordFigures(word)}${isPinned ? " · pinned" : ""}`);
+  }
+
+  function withLinks(newWords) {
+    return newWords.map((word, index) => ({ ...word, linked: links[index] ?? "" }));
   }
 
   function clear() {
     film.rewind();
     words = [];
-    [hovered, played, pinned, locationText] = [-1, -1, -1, ""];
+    [hovered, played, pinned, cell, locationText, other, links] = [-1, -1, -1, null, "", null, []];
     wordsView.clear();
     refresh();
   }
@@ -77,6 +99,7 @@ export function createCaptionView({ group, reading, playButton, playLabel }, { v
     if (film.isPlaying()) return film.stop();
     if (words.length === 0) return;
     hovered = -1;
+    releaseOther();
     film.play();
   }
 
@@ -103,23 +126,44 @@ export function createCaptionView({ group, reading, playButton, playLabel }, { v
     /** Replace the maps of the words; pinning and playing continue. */
     replaceMaps(newWords) {
       viewer.release(); // clears the text of the old maps
-      words = newWords;
+      words = withLinks(newWords);
       wordsView.update(words);
+      refresh();
+    },
+    /** Add to each word a text that names its translation; [] removes them. */
+    link(newLinks) {
+      links = newLinks;
+      words = withLinks(words);
+      wordsView.update(words);
+      refresh();
+    },
+    /**
+     * Show a word of the translation until a word of the caption is pointed at; null: none.
+     * heats: of the words of the caption that it came from, 0 to 1; pinned: whether it stays.
+     */
+    showOther(newOther) {
+      other = newOther;
+      if (other) {
+        stopFilm();
+        hovered = -1;
+      }
+      if (other?.pinned) pinned = -1;
       refresh();
     },
     release() {
       stopFilm();
+      releaseOther();
       [hovered, pinned] = [-1, -1];
       viewer.release();
       refresh();
     },
-    /** Highlight the words whose maps cover a cell. For `cell` and `how` see createViewer. */
-    highlightAt(cell, how) {
+    /** Highlight the words whose maps cover a cell. For `place` (a cell) and `how` see createViewer. */
+    highlightAt(place, how) {
       if (words.length === 0 || (film.isPlaying() && how === "pointer")) return;
       stopFilm();
-      const answer = Array.isArray(cell) ? answerAt(words, cell) : { heats: null, text: "" };
-      locationText = cell === "unseen" ? "This part of the photo is outside the model’s input." : answer.text;
-      wordsView.tint(answer.heats);
+      cell = Array.isArray(place) ? place : null;
+      locationText = cell ? answerAt(words, cell).text : "";
+      if (place === "unseen") locationText = "This part of the photo is outside the model’s input.";
       refresh();
       if (how === "keys") say(locationText);
     },

@@ -1,5 +1,5 @@
 // Numbers formatted for the page.
-import { EVIDENCE } from "./kinds.js";
+import { EVIDENCE, TRANSLATION } from "./kinds.js";
 import { WORDINGS } from "./verdict.js";
 
 /** A probability in per cent with two significant digits: 62 %, 3.1 %, 0.28 %, 0.006 %. */
@@ -17,8 +17,14 @@ const SPREAD_OUT = 0.4; // a map over more than this share of the photo counts a
 /**
  * “62 % sure · gate 0.48” or, for an occlusion map, “62 % sure · bright: “dog” depends on it”, with a note if the map is
  * spread out. Words of a caption with a confidence (`judged`) get “likely” instead of numbers, which the table has.
+ * `linked` of a word names the words of the other language, and comes first for a translated word.
  */
 export function wordFigures(word) {
+  if (word.kind === TRANSLATION) return `${word.linked} · ${percent(word.probability)} sure`;
+  return [captionFigures(word), word.linked].filter(Boolean).join(" · ");
+}
+
+function captionFigures(word) {
   if (word.judged) return [WORDINGS[word.wording], mapNote(word)].filter(Boolean).join(" · ") || "not rated";
   return `${percent(word.probability)} sure · ${word.kind === EVIDENCE ? occlusionFigures(word) : attentionFigures(word)}`;
 }

@@ -10,6 +10,7 @@ import { createLookControls } from "./look.js";
 import { showModel } from "./model.js";
 import { showProblem } from "./problem.js";
 import { createResult } from "./result.js";
+import { createTranslation } from "./translation.js";
 import { verdictOf } from "./verdict.js";
 import { createViewer } from "./viewer.js";
 
@@ -32,9 +33,16 @@ const viewer = createViewer(
 );
 const captionView = createCaptionView(
   { group: byId.words, reading: byId.reading, playButton: byId.play, playLabel: byId.playLabel },
-  { viewer, say, onChosen: (index) => result.choose(index) },
+  {
+    viewer,
+    say,
+    onChosen: (index) => result.choose(index),
+    onShown: (shown) => translation.follow(shown),
+    releaseOther: () => translation.release(),
+  },
 );
-const result = createResult(byId, { captionView, say, onCorrected: (entry) => history.update(entry) });
+const translation = createTranslation(byId, { captionView, say });
+const result = createResult(byId, { captionView, translation, say, onCorrected: (entry) => history.update(entry) });
 const history = createHistory(byId, {
   say,
   onDeleted: (id) => location.hash.slice(1) === id && goHome(),

@@ -17,14 +17,19 @@ const LABELS = {
   },
 };
 
-/** elements: by id, in camel case. captionView: from createCaptionView. say(text): announces it to screen readers. */
-export function createResult(elements, { captionView, say, onCorrected }) {
+/**
+ * elements: by id, in camel case. captionView: from createCaptionView. translation: from createTranslation.
+ * say(text): announces it to screen readers.
+ */
+export function createResult(elements, { captionView, translation, say, onCorrected }) {
   const correction = createCorrection(elements, { say, onCorrected });
   const mapChoice = createMapChoice(elements, {
     say,
     onMaps(newKind, maps) {
       setKind(newKind);
-      captionView.replaceMaps(wordsOf(currentCaption, maps));
+      const words = wordsOf(currentCaption, maps);
+      captionView.replaceMaps(words);
+      translation.replaceMaps(words);
     },
   });
   const verdict = createVerdict(elements);
@@ -73,8 +78,10 @@ export function createResult(elements, { captionView, say, onCorrected }) {
   function alternativeItem(captions, rank) {
     const choose = () => {
       select(captions, rank);
-      captionView.show(wordsOf(captions[rank]));
-      say(`Caption: ${captions[rank].caption}`);
+      const words = wordsOf(captions[rank]);
+      captionView.show(words);
+      const translated = translation.select(rank, words);
+      say([`Caption: ${captions[rank].caption}`, translated].filter(Boolean).join(". "));
       mapChoice.select(rank + 1);
     };
     const text = element("span", {}, captions[rank].caption || "(no words)");
@@ -114,10 +121,12 @@ export function createResult(elements, { captionView, say, onCorrected }) {
       select(captions, 0);
       if (words) captionView.show(wordsOf(captions[0]));
       else if (isJudged(entry)) captionView.replaceMaps(wordsOf(captions[0])); // streamed words have no confidence yet
+      translation.open(entry.id, wordsOf(captions[0]));
       correction.open(entry);
     },
     close() {
       mapChoice.open(null);
+      translation.close();
       currentCaption = null;
       setKind(ATTENTION);
       elements.tools.hidden = true;

@@ -50,7 +50,7 @@ export function createWords(group, { onEnter, onLeave, onPress }) {
       group.replaceChildren();
     },
     add(word) {
-      const button = wordButton(word, group.children.length);
+      const button = wordButton(word, group.children.length, group.id);
       button.tabIndex = group.children.length === 0 ? 0 : -1;
       group.append(button);
     },
@@ -73,9 +73,10 @@ export function createWords(group, { onEnter, onLeave, onPress }) {
   };
 }
 
-function wordButton(word, index) {
-  const text = element("span", { className: "word-text" }, word.text);
-  const description = element("span", { className: "word-says", hidden: true, id: `word-${index + 1}-says` });
+/** prefix: of ids on the page. */
+function wordButton(word, index, prefix) {
+  const text = element("span", { className: "word-text", ...(word.lang && { lang: word.lang }) }, word.text);
+  const description = element("span", { className: "word-says", hidden: true, id: `${prefix}-${index + 1}-says` });
   const button = element("button", { type: "button", className: "word" }, text, description);
   button.setAttribute("aria-describedby", description.id);
   button.setAttribute("aria-pressed", "false");

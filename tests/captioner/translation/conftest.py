@@ -1,30 +1,14 @@
 """A tiny translator with random weights."""
 
 import pytest
-import torch
 
 from captioner.translation.bundle import TranslatorBundle
-from captioner.translation.config import TranslatorConfig
-from captioner.translation.model import TranslationModel
-from captioner.translation.subwords import Subwords
-
-ENGLISH = ["A dog runs over the grass.", "Two men ride a red bicycle.", "A woman reads a book, and smiles."] * 2
-GERMAN = ["Ein Hund läuft über das Gras.", "Zwei Männer fahren ein rotes Rad.", "Eine Frau liest ein Buch."] * 2
-SIZES = {
-    "embedding_dim": 12, "hidden_dim": 10, "attention_dim": 8, "source_embedding_dim": 6, "source_hidden_dim": 5
-}  # fmt: skip
+from tests.support import translators
 
 
 @pytest.fixture
 def make_translator():
-    def make(**options) -> TranslatorBundle:
-        torch.manual_seed(0)
-        source, target = Subwords.learn(ENGLISH, 80), Subwords.learn(GERMAN, 70)
-        config = TranslatorConfig(**{**SIZES, **options})
-        model = TranslationModel(config, len(source), len(target)).eval()
-        return TranslatorBundle(model, source, target, "en", "de", card="# A tiny translator\n")
-
-    return make
+    return translators.tiny_translator
 
 
 @pytest.fixture

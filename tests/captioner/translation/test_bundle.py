@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from captioner.errors import BundleError
-from captioner.translation.bundle import FILES, load_translator_bundle, save_translator
+from captioner.translation.bundle import FILES, load_translator_bundle, read_languages, save_translator
 from captioner.translation.translator import Translator
 
 
@@ -74,6 +74,14 @@ def test_a_vocabulary_of_another_size_is_refused(folder):
     change(folder, "target.json", lambda values: values | {"pieces": [*values["pieces"], "another"]})
     with pytest.raises(BundleError, match="has shape"):
         load_translator_bundle(folder)
+
+
+def test_the_languages_are_read_without_the_weights(folder):
+    (folder / "model.safetensors").write_bytes(b"not read")
+    assert read_languages(folder) == ("en", "de")
+    (folder / "source.json").unlink()
+    with pytest.raises(BundleError, match="source.json is missing"):
+        read_languages(folder)
 
 
 def test_weights_that_are_no_numbers_are_not_saved(tiny_translator, tmp_path):

@@ -19,11 +19,15 @@ OPERATIONS = {
     ("GET", "/api/captions/{id}/image"),
     ("GET", "/api/captions/{id}/overlays/{number}.png"),
     ("GET", "/api/captions/{id}/figure.png"),
+    ("GET", "/api/captions/{id}/matrix.png"),
     ("PUT", "/api/captions/{id}/correction"),
     ("DELETE", "/api/captions/{id}/correction"),
     ("GET", "/api/health/live"),
     ("GET", "/api/health/ready"),
     ("GET", "/api/models/current"),
+    ("GET", "/api/translators"),
+    ("POST", "/api/translations"),
+    ("GET", "/api/translations/matrix.png"),
 }
 GUARDED = {
     ("GET", "/api/datasets"),
@@ -74,7 +78,9 @@ def test_every_operation_is_described(document):
         assert operation.get("security") == ([{"token": []}] if guarded else None), (method, path)
         assert guarded == ("401" in operation["responses"]), (method, path)
         example = path.format(id="0" * 32, version="0" * 12, number=1)
-        assert ("429" in operation["responses"]) == (guarded or is_costly(method, example)), (method, path)
+        translates = any(parameter["name"] == "language" for parameter in operation.get("parameters", ()))
+        costly = is_costly(method, example, translates)
+        assert ("429" in operation["responses"]) == (guarded or costly), (method, path)
         assert guarded == needs_token(method, path.format(id="0" * 32, version="0" * 12, number=1))
         assert operation["summary"].endswith("."), (method, path)
         for status, response in operation["responses"].items():

@@ -19,7 +19,8 @@ PUBLIC = {
     ("GET", "/api/captions/<caption_id:id>/image"), ("GET", "/api/captions/<caption_id:id>/steps"),
     ("GET", "/api/captions/<caption_id:id>/overlays/<int:number>.png"),
     ("PUT", "/api/captions/<caption_id:id>/correction"), ("DELETE", "/api/captions/<caption_id:id>/correction"),
-    ("GET", "/api/models/current"),
+    ("GET", "/api/models/current"), ("GET", "/api/translators"), ("POST", "/api/translations"),
+    ("GET", "/api/translations/matrix.png"), ("GET", "/api/captions/<caption_id:id>/matrix.png"),
 }  # fmt: skip
 """Operations that need no token. A new route is added here or requires the token."""
 

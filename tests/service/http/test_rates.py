@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.http.rates import RateLimitExceeded, is_costly
+from service.http.rates import RateLimitExceeded, is_costly, is_upload
 from tests.support.limited_app import LimitedApp
 from tests.support.pictures import picture_bytes
 from tests.support.servers import redis_address, redis_process
@@ -63,11 +63,25 @@ def test_replicas_with_a_redis_count_together_and_alone_while_it_is_away(tmp_pat
         ("GET", f"/api/captions/{'0' * 32}/steps", True),
         ("HEAD", f"/api/captions/{'0' * 32}/figure.png", True),
         ("GET", f"/api/captions/{'0' * 32}/overlays/1.png", True),
+        ("GET", f"/api/captions/{'0' * 32}/matrix.png", True),
+        ("GET", "/api/translations/matrix.png", True),
+        ("POST", "/api/translations", True),
+        ("GET", "/api/translators", False),
         ("GET", "/api/health/ready", False),
     ],
 )
 def test_only_costly_requests_count(method, path, costly):
     assert is_costly(method, path) == costly
+
+
+def test_a_stored_caption_counts_if_it_is_translated():
+    assert is_costly("GET", f"/api/captions/{'0' * 32}", translates=True)
+    assert not is_costly("GET", "/api/captions", translates=True)
+
+
+def test_only_requests_that_store_something_are_uploads():
+    assert is_upload("POST", "/api/captions") and not is_upload("POST", "/api/translations")
+    assert not is_upload("GET", "/api/captions")
 
 
 def test_a_client_beyond_the_limit_gets_429_with_retry_after(start):

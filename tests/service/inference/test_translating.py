@@ -1,0 +1,134 @@
+"""Translators of the service are loaded once, at their first use, and answer as the library does."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from captioner.captioner import Captioner
+from captioner.errors import BundleError, ConfigError, TextError
+from captioner.translation.bundle import load_translator_bundle
+from captioner.translation.translator import Translator
+from service.inference import translating
+from service.inference.translating import BrokenTranslator, Translators, UnknownLanguage
+from tests.support.pictures import picture_bytes
+from tests.support.translators import SCORES, save_tiny_translator
+
+TEXTS = ["A dog runs.", "Two men ride a red bicycle."]
+
+
+@pytest.fixture(autouse=True)
+def none_ship(monkeypatch):
+    monkeypatch.setattr(translating, "shipped_translators", dict)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return save_tiny_translator(tmp_path)
+
+
+@pytest.fixture
+def translators(folder) -> Translators:
+    return Translators([(None, folder)], "cpu")
+
+
+@pytest.fixture
+def loads(monkeypatch) -> list:
+    """The folders that were loaded, in order."""
+    folders, load = [], translating.load_translator
+
+    def record(folder, device):
+        folders.append(folder)
+        return load(folder, device)
+
+    monkeypatch.setattr(translating, "load_translator", record)
+    return folders
+
+
+def test_without_translators_every_language_is_refused():
+    translators = Translators()
+    assert translators.all() == [] == translators.faults()
+    with pytest.raises(UnknownLanguage, match="'de': this service has no translators.*CAPTIONER_TRANSLATORS"):
+        translators.load("de")
+
+
+def test_translations_equal_the_librarys(translators, folder):
+    library = Translator(load_translator_bundle(folder), "cpu")
+    found = translators.translate("de", TEXTS)
+    assert [[each.text for each in ranked] for ranked in found] == [[each.text] for each in library.translate(TEXTS)]
+    options = replace(library.decoding, captions_per_image=3)
+    expected = [[each.text for each in ranked] for ranked in library.translations(TEXTS, options)]
+    assert [[each.text for each in ranked] for ranked in translators.translate("de", TEXTS, 3)] == expected
+
+
+def test_the_facts_are_known_before_anything_is_loaded(translators, folder, loads):
+    (facts,) = translators.all()
+    assert (facts.language, facts.source, facts.folder) == ("de", "en", folder)
+    assert facts.metrics == SCORES and facts.card.startswith("# A tiny translator")
+    assert loads == []
+
+
+def test_a_translator_is_loaded_once_by_many_threads(translators, folder, loads):
+    start = threading.Barrier(6)
+
+    def translate(_):
+        start.wait()
+        return translators.translate("de", TEXTS[:1])[0][0].text
+
+    with ThreadPoolExecutor(6) as threads:
+        assert len(set(threads.map(translate, range(6)))) == 1
+    assert loads == [folder]
+    translators.load("de")
+    assert loads == [folder]
+
+
+def test_an_unknown_language_is_refused_with_those_that_there_are(folder):
+    translators = Translators([("de", folder), ("fr", folder)], "cpu")
+    with pytest.raises(UnknownLanguage, match="for the language 'cs': choose one of de, fr"):
+        translators.translate("cs", TEXTS)
+
+
+def test_the_settings_name_languages_and_replace_translators_that_ship(tmp_path, folder, monkeypatch):
+    other = save_tiny_translator(tmp_path / "other")
+    monkeypatch.setattr(translating, "shipped_translators", lambda: {"de": other, "fr": other})
+    translators = Translators([(None, folder), ("de-AT", folder)])
+    assert {facts.language: facts.folder for facts in translators.all()} == {"de": folder, "de-AT": folder, "fr": other}
+    with pytest.raises(ConfigError, match="two translators for the language 'de'"):
+        Translators([(None, folder), (None, other)])
+
+
+def test_a_folder_without_a_translator_is_refused_at_the_start(tmp_path, folder):
+    with pytest.raises(BundleError, match="nothing is not a whole translator"):
+        Translators([("de", tmp_path / "nothing")])
+    (folder / "config.json").write_text('{"format_version": 9}')
+    with pytest.raises(BundleError, match="format version 9"):
+        Translators([(None, folder)])
+
+
+def test_broken_weights_are_a_fault_until_they_are_mended(translators, folder, caplog):
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(weights[:100])
+    for _ in range(2):
+        with pytest.raises(BrokenTranslator, match="'de' cannot be used"):
+            translators.translate("de", TEXTS)
+    (fault,) = translators.faults()
+    assert fault.where == "translator" and "model.safetensors" in fault.message and not fault.stops_captions
+    assert len(caplog.records) == 1
+    (folder / "model.safetensors").write_bytes(weights)
+    assert translators.translate("de", TEXTS) and translators.faults() == []
+
+
+def test_a_text_that_cannot_be_translated_is_refused(translators):
+    with pytest.raises(TextError, match="no text to translate"):
+        translators.translate("de", ["A dog runs.", " "])
+
+
+def test_captions_without_a_known_word_have_no_translation(translators, tiny_bundle):
+    (caption,) = Captioner(tiny_bundle, "cpu").caption([picture_bytes()])
+    foreign = replace(caption, text="猫", words=("猫",), alphas=caption.alphas[:1])
+    none, translated = translators.translate_captions("de", [foreign, caption])
+    assert none is None and translated.translation.source_words == caption.words
+    np.testing.assert_allclose(translated.maps.sum(axis=(1, 2)), 1, atol=1e-3)
+    assert translators.translate_captions("de", [foreign]) == [None]
