@@ -155,8 +155,8 @@ class Settings(BaseSettings):
         600,
         ge=0,
         le=1_000_000,
-        description="Maximum number of captions, translations, occlusion maps, steps, drawn pictures, uploads and starts"
-        " of trainings per minute and client address. 0 means no limit.",
+        description="Maximum number of captions, translations, occlusion maps, steps, drawn pictures, uploads and"
+        " starts of trainings per minute and client address. 0 means no limit.",
     )
     worker: Literal["own", "external"] = Field(
         "own", description="own: the service starts a training worker. external: you start `python -m service worker`."
