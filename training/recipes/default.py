@@ -209,12 +209,14 @@ def _average(recipe: Recipe, paths: RecipePaths) -> None:
 
 def _choose_decoding(recipe: Recipe, paths: RecipePaths) -> None:
     from captioner.bundle import load_bundle, save_bundle
+    from captioner.config import DecodingOptions
     from training.data.records import read_records
     from training.recipes.finishing import DecodingChoice
 
     results_file = paths.output / "decoding.json"
     data_sets = [read_records(paths.flickr8k), read_records(paths.coco)]
-    bundle = load_bundle(paths.bundle)
+    start = DecodingOptions(**dict(recipe.validation))  # not the choice of an earlier attempt
+    bundle = dataclasses.replace(load_bundle(paths.bundle), decoding=start)
     feature_cache = paths.output / "decoding-features"  # only for these weights
     decoding = DecodingChoice(bundle, data_sets, recipe.decoding_photos, feature_cache, paths.device).choose(
         recipe.decoding, results_file

@@ -115,6 +115,8 @@ def test_the_smoke_recipe_makes_a_captioner_of_drawn_photos_and_resumes(tmp_path
     best = max(results, key=lambda entry: entry["CIDEr"])
     assert bundle.decoding.to_json() == best["decoding"]
     assert not (output / "decoding-features").exists()
+    recipe = load_recipe(default.RECIPES / "smoke.json")
+    assert {**results[0]["decoding"], **recipe.validation} == results[0]["decoding"]  # where the choice starts
     assert "Made by `python -m training.recipes.default --smoke`" in bundle.card
     phases = [json.loads(line)["phase"] for line in (output / "run" / "log.jsonl").read_text().splitlines()]
     assert phases == ["cross_entropy"] * 2 + ["fine_tune", "self_critical"]
