@@ -109,3 +109,5 @@ def test_the_card_has_the_scores_of_the_evaluations_and_how_it_was_made():
     assert "The weights are those of epoch 4 (fine_tune)." in single_run[0]
     assert card.endswith("\n\nIt says what its training captions would say. Be careful.\n")
     assert bundle_figures(with_boxes)["pointing"] == 0.8 and "pointing" not in bundle_figures(values)
+    rated = values | {"confidence": {"captions": {"roc_area": 0.75, "risk_coverage": [[0.5, 0.1]]}}}
+    assert bundle_figures(rated)["confidence"] == {"captions": {"roc_area": 0.75}}
