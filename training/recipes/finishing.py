@@ -94,7 +94,7 @@ def finish_card(
 ) -> str:  # fmt: skip
     """Return the card of a training run with the scores of evaluations instead of its own, and how it was made.
 
-    figures: data ("flickr8k, val") -> metrics.json of its evaluation. description: sentences of `describe_recipe`.
+    figures: data ("flickr8k, val") -> metrics.json of its evaluation. description: paragraphs of `describe_recipe`.
     """
     # The card of a run describes only its last stage, and has the scores of its own validation.
     training = re.compile(r"^- Training: .*\n(  .*\n)*", re.MULTILINE)
@@ -127,7 +127,7 @@ def finish_card(
 def describe_recipe(
     command: str, recipe: Recipe, best: Mapping[str, Any], seconds: Mapping[str, float], machine: str
 ) -> list[str]:
-    """Return sentences about the command, the stages, the source of the weights, and the time of each step.
+    """Return paragraphs about the command, the stages, the weights and the time of each step, and the notes.
 
     best: epoch and phase of the best weights of the last training run.
     """
@@ -141,6 +141,7 @@ def describe_recipe(
     return [
         f"Made by `{command}` in {runs}. Stages: {'; '.join(stages)}. {weights}",
         f"It took {duration(sum(seconds.values()))} on {machine}: {times}.",
+        *recipe.notes,
     ]
 
 

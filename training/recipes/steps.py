@@ -60,7 +60,9 @@ class StepLog:
 
     def run_steps(self, steps: Sequence[Step]) -> None:
         """Run the steps that are not finished. Raises DataError if steps.json is damaged."""
-        entries, skipping = self._read_entries(), True
+        names = {step.name for step in steps}  # a changed recipe may have fewer steps
+        entries = {name: entry for name, entry in self._read_entries().items() if name in names}
+        skipping = True
         for number, step in enumerate(steps):
             arguments = json.loads(json.dumps(step.arguments))
             entry = entries.get(step.name, {})

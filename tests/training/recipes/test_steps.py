@@ -47,6 +47,12 @@ def test_a_step_with_other_arguments_and_all_later_ones_run_again(run_steps):
     assert run_steps(a=1, b=2, c=3) == ["b", "c"]
 
 
+def test_a_step_that_left_the_recipe_is_forgotten(run_steps, tmp_path):
+    run_steps(a=1, b=2, c=3)
+    assert run_steps(a=1, c=4) == ["c"]
+    assert StepLog(tmp_path / "out").seconds().keys() == {"a", "c"}
+
+
 def test_the_time_of_attempts_adds_up(tmp_path, monkeypatch):
     from training.recipes import steps
 
