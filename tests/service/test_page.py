@@ -53,7 +53,7 @@ def test_the_page_knows_the_upload_limit(start):
 
 
 def test_the_page_describes_the_shipped_captioner_only(start, tmp_path):
-    shipped = "6,000 photos of people, dogs"
+    shipped = "7,700 photos, most of them of people, dogs"
     assert shipped in start().client.get("/").text
     assert shipped not in start(bundle=tmp_path).client.get("/").text
 
