@@ -112,9 +112,7 @@ def test_every_example_is_listed_and_served(client):
         assert max(open_image(response.content).size) <= 640
 
 
-@pytest.mark.parametrize(
-    "name", ["README.md", "examples.json", "none.jpg", "..%2FREADME.md", "figures/coffee.jpg"]
-)
+@pytest.mark.parametrize("name", ["README.md", "examples.json", "none.jpg", "..%2FREADME.md", "figures/coffee.jpg"])
 def test_only_the_photos_of_the_examples_folder_are_served(client, name):
     assert client.get(f"/examples/{name}").status_code == 404
 
