@@ -33,7 +33,8 @@ class StepDocument(BaseModel):
         " because the search compares whole captions and blocks repeats."
     )
     label_weights: list[LabelWeightDocument] = Field(
-        description="Attention to the labels of the photo; empty if the captioner does not use them."
+        description="Attention to the labels of the photo; empty if the captioner does not use them. The labels are"
+        " recomputed with the weights, so they may differ slightly from `labels` of the caption."
     )
 
 

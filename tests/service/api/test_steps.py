@@ -6,9 +6,11 @@ from dataclasses import replace
 import httpx
 import numpy as np
 import pytest
+import torch
 
 from captioner.bundle import save_bundle
 from captioner.captioner import Captioner
+from captioner.model.label_attention import LabelAttention, Labels
 from captioner.steps import CaptionSteps
 from captioner.vocabulary import END
 from service.store.archives import pack
@@ -96,6 +98,25 @@ def test_labels_have_weights(start, labelled_bundle, jpeg):
     for step in steps_of(client, document)["steps"]:
         assert [label["name"] for label in step["label_weights"]] == [*names, None]
         assert sum(label["weight"] for label in step["label_weights"]) == pytest.approx(1, abs=1e-5)
+
+
+def test_label_weights_have_the_names_of_the_recomputed_labels(start, labelled_bundle, jpeg, monkeypatch):
+    """The photo is compressed once more when it is stored, which may change the order of equally likely labels."""
+    client = start(Captioner(labelled_bundle, "cpu")).client
+    document = create_caption(client, jpeg)
+    before = steps_of(client, document)["steps"]
+    labels_of = LabelAttention.labels_of
+
+    def flipped_labels_of(attention: LabelAttention, mean: torch.Tensor) -> Labels:
+        labels = labels_of(attention, mean)
+        return Labels(labels.classes.flip(-1), labels.probabilities.flip(-1))
+
+    monkeypatch.setattr(LabelAttention, "labels_of", flipped_labels_of)
+    for step, step_before in zip(steps_of(client, document)["steps"], before, strict=True):
+        weights, weights_before = (
+            {label["name"]: label["weight"] for label in each["label_weights"]} for each in (step, step_before)
+        )
+        assert list(weights) != list(weights_before) and weights == pytest.approx(weights_before, abs=1e-5)
 
 
 def test_a_busy_service_answers_503_and_steps_wait_with_occlusion_maps(start, jpeg):
