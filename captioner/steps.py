@@ -39,6 +39,8 @@ class CaptionSteps:
     """[T, J + 1] attention to each of J labels, and to "none of these"; None without labels."""
     label_classes: np.ndarray | None = None
     """[J] ids of the classes that the columns of `label_alphas` are about, most probable first; None without labels."""
+    reads_one_location: bool = False
+    """Whether each word read the location with the largest weight (hard attention) instead of the weighted sum."""
 
 
 @torch.no_grad()
@@ -79,6 +81,7 @@ def caption_steps(
         candidate_log_probs=likeliest.values.cpu().numpy(),
         label_alphas=_rows([step.label_alpha for step in steps], length),
         label_classes=None if labels is None else labels.classes[0].cpu().numpy(),
+        reads_one_location=decoder.reads_one_location(location),
     )
 
 

@@ -48,6 +48,10 @@ class StepsDocument(BaseModel):
     attention: Literal["soft", "hard", "none"] = Field(
         description="Attention of the decoder: soft, a weighted mean of all locations; hard, one location; none."
     )
+    read: Literal["sum", "location"] = Field(
+        description="What the words of this caption read: sum, the weighted sum of all locations; or location, the one"
+        " with the largest weight. With hard attention, the decoding option `hard_context` says which."
+    )
     rows: int = Field(description="Rows of the grid of locations.")
     columns: int
     steps: list[StepDocument] = Field(description="One step for each word, in word order.")

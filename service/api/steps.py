@@ -53,6 +53,7 @@ def _document(caption: Caption, steps: CaptionSteps, bundle: Bundle) -> StepsDoc
     return StepsDocument(
         caption=caption.text,
         attention=bundle.config.attention,
+        read="location" if steps.reads_one_location else "sum",
         rows=rows,
         columns=columns,
         steps=[

@@ -96,6 +96,9 @@ def test_hard_attention_follows_the_location_that_it_read(make_decoder):
     )
     np.testing.assert_allclose(likeliest.alphas[0], expected.alphas[0], atol=1e-6)  # before anything was read
     assert not np.allclose(likeliest.alphas[2], expected.alphas[2], atol=1e-4)
+    assert likeliest.reads_one_location and not expected.reads_one_location
+    soft = caption_steps(make_decoder(words=8), annotations, [5, 9, 6], "likeliest")
+    assert not soft.reads_one_location
 
 
 @pytest.mark.parametrize("rank", [0, 1])

@@ -57,7 +57,8 @@ def test_steps_equal_the_librarys(running, client, document):
         answer, expected = steps_of(client, document, caption=rank), captioner.steps(photo, caption)
         assert answer["caption"] == expected_document["caption"] == caption.text
         assert [step["word"] for step in answer["steps"]] == list(caption.words)
-        assert answer["attention"] == "soft" and (answer["rows"], answer["columns"]) == caption.alphas.shape[1:]
+        assert (answer["attention"], answer["read"]) == ("soft", "sum")
+        assert (answer["rows"], answer["columns"]) == caption.alphas.shape[1:]
         for name, values in (("scores", expected.scores), ("weights", expected.alphas)):
             np.testing.assert_allclose(values_of(answer, name), values.reshape(caption.alphas.shape), atol=1e-5)
         np.testing.assert_allclose(values_of(answer, "gate"), expected.gates, atol=1e-5)
@@ -89,6 +90,15 @@ def test_without_attention_there_are_no_scores_and_weights_are_uniform(start, ti
     for step in answer["steps"]:
         assert step["scores"] is None
         np.testing.assert_allclose(step["weights"], 1 / (answer["rows"] * answer["columns"]), atol=1e-6)
+
+
+@pytest.mark.parametrize(("hard_context", "read"), [("likeliest", "location"), ("expected", "sum")])
+def test_the_answer_says_what_hard_attention_read(start, tiny_config, jpeg, hard_context, read):
+    bundle = make_tiny_bundle(config=replace(tiny_config, attention="hard"))
+    bundle = replace(bundle, decoding=replace(bundle.decoding, hard_context=hard_context))
+    client = start(Captioner(bundle, "cpu")).client
+    answer = steps_of(client, create_caption(client, jpeg))
+    assert (answer["attention"], answer["read"]) == ("hard", read)
 
 
 def test_labels_have_weights(start, labelled_bundle, jpeg):
