@@ -1,12 +1,12 @@
 """Options of a captioner and of its decoding, validated on construction."""
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from captioner.errors import ConfigError
+from captioner.numbers import is_number
 
 DEFAULT_BUNDLE = Path(__file__).parent / "bundles" / "default"
 """Folder of the captioner that ships."""
@@ -66,8 +66,7 @@ class JsonOptions:
             raise ConfigError(f"{name} must be {requirement}, not {getattr(self, name)!r}")
 
     def _is_number(self, name: str) -> bool:
-        value = getattr(self, name)
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        return is_number(getattr(self, name))
 
     def _require_whole(self, minimum: int, *names: str) -> None:
         requirement = "a whole number above 0" if minimum == 1 else f"a whole number, {minimum} or above"

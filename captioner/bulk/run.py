@@ -18,6 +18,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from captioner.bulk.copies import require_exiv2, write_copy
+from captioner.bulk.copy_folders import check_copies
 from captioner.bulk.journal import Journal
 from captioner.bulk.outputs import write_coco, write_csv
 from captioner.bulk.sources import Photo, photos_at, read_square
@@ -260,10 +261,7 @@ def _check_output(inputs: Sequence[str], options: BulkOptions) -> None:
     """Check that the output can be written, and does not lie among the photos to caption."""
     if options.format == "xmp":
         require_exiv2()
-        output = options.output.resolve()
-        for folder in (Path(path).resolve() for path in inputs if os.path.isdir(path)):
-            if folder == output or options.recursive and folder in output.parents:
-                raise ConfigError(f"--output {options.output} lies among the photos of {folder}: name a folder outside")
+        check_copies(inputs, options.output, options.recursive)
     folder = options.captions.path.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -338,6 +338,22 @@ def test_options_may_stand_between_photos(caption, photo):
 # --- pictures
 
 
+def test_a_figure_never_replaces_a_photo(caption, photo, tmp_path, monkeypatch):
+    paths = [photo("a.png"), photo("b.png"), photo("f-a.png")]
+    before = [path.read_bytes() for path in paths]
+    (tmp_path / "link.png").symlink_to(paths[0])
+    monkeypatch.setattr(command, "_load", lambda *_: pytest.fail("the photos are captioned"))
+    for photos, figure, replaced in (
+        (paths[:1], paths[0], "a.png"),
+        (paths[:1], tmp_path / "link.png", "link.png"),
+        (paths, tmp_path / "f.png", "f-a.png"),  # of several photos, each figure has its photo's name in its own
+    ):
+        status, out, err = caption(*photos, "--figure", figure)
+        assert (status, out) == (2, "")
+        assert f"{replaced} is one of the photos and would be replaced: name another file" in err
+        assert [path.read_bytes() for path in paths] == before
+
+
 def test_the_figure_of_one_photo_has_the_given_name(caption, photo, tmp_path):
     status, out, _ = caption(photo("a.png"), "--figure", tmp_path / "new" / "strip.png")
     assert status == 0 and out.count("\n") == 1

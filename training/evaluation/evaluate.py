@@ -56,8 +56,9 @@ def evaluate(
     details: further entries of metrics.json, such as the name of the bundle.
     boxes: boxes of the objects in the photos, to measure grounding as well.
     occlusion_photos: number of photos whose occlusion maps are measured as well, which takes longer.
-    ranks: process group that shares the photos; the first rank scores and writes.
-    -> the content of metrics.json. Raises DataError if nothing can be scored, before captioning if possible.
+    ranks: process group that shares the photos; the first rank scores and writes, which the others do not wait for.
+    -> the content of metrics.json; {} on the other ranks. Raises DataError if nothing can be scored, before captioning
+    if possible.
     """
     records = _check_records(records)
     boxes = without_ambiguous_names(boxes, [record.path for record in records]) if boxes else None
@@ -75,13 +76,12 @@ def evaluate(
             captioner, captions, records, boxes, options, occlusion_photos, progress, ranks
         )
 
-    def write() -> dict[str, Any]:
-        grounding = None
-        if reference_scores:
-            grounding = Grounding(reference_scores, ground_captions(captions, records, boxes), boxes, occlusion_scores)
-        return write_evaluation(output, captions, records, options, details, skipped, progress, grounding)
-
-    return ranks.from_leader(write)
+    if not ranks.leads:
+        return {}
+    grounding = None
+    if reference_scores:
+        grounding = Grounding(reference_scores, ground_captions(captions, records, boxes), boxes, occlusion_scores)
+    return write_evaluation(output, captions, records, options, details, skipped, progress, grounding)
 
 
 def write_evaluation(

@@ -344,6 +344,24 @@ def test_without_attention_the_page_says_so(visit, start, tiny_config):
     check_accessible(page)
 
 
+@pytest.mark.parametrize("hard_context", ["likeliest", "expected"])
+def test_the_page_says_what_hard_attention_read(visit, start, tiny_config, hard_context):
+    bundle = tiny_bundle(config=replace(tiny_config, attention="hard"))
+    bundle = replace(bundle, decoding=replace(bundle.decoding, hard_context=hard_context))
+    client = start(Captioner(bundle, "cpu")).client
+    document = create_caption(client)
+    page = visit(f"/attention?caption={document['id']}", client)
+    expect(page.locator("#steps")).to_be_visible()
+    reads_one = hard_context == "likeliest"
+    expect(page.get_by_text("it reads the one location with the largest weight")).to_be_visible(visible=reads_one)
+    expect(page.get_by_text("but for captions it reads the sum")).to_be_visible(visible=not reads_one)
+    expect(page.locator("#read-numbers")).to_have_text(re.compile("× a₁$" if reads_one else r"× \(0\.\d+ a₁ \+ "))
+    page = visit("/", client)
+    expect(page.locator("#model")).not_to_be_empty()
+    hint = page.locator("[data-attention=hard]")
+    assert (hint.get_attribute("hidden") is None) == reads_one
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("screen", [{}, PHONE], ids=["desktop", "phone"])
 def test_the_page_fits_its_screen_and_is_accessible(open_page, screen, scheme):
