@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from captioner.bulk.copies import require_exiv2, write_copy
 from captioner.bulk.journal import Journal
 from captioner.bulk.outputs import write_coco, write_csv
 from captioner.bulk.sources import Photo, photos_at, read_square
@@ -26,6 +25,7 @@ from captioner.caption_json import photo_json, warnings_json
 from captioner.captioner import Caption, Captioner
 from captioner.config import DecodingOptions
 from captioner.errors import ConfigError, DataError, ImageError
+from captioner.exports.copies import require_exiv2, write_copy
 from captioner.images.finding import SkippedFiles
 from captioner.images.photo import ImageFrame
 from captioner.images.warnings import PhotoWarning

@@ -1,0 +1,1 @@
+"""Captions of photos in the formats of other tools."""
