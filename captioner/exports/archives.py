@@ -53,7 +53,7 @@ def zip_sidecars(
             if photos:
                 _store(archive, name, record.read())
             text = sidecar_text(record.captions, prefix, suffix)
-            archive.writestr(_member(sidecars.name(name), ZIP_DEFLATED), text.encode())
+            archive.writestr(_member(sidecars.name(name), ZIP_STORED), text.encode())
             yield pipe.take()
     yield pipe.take()
 
@@ -154,7 +154,7 @@ def tar_shard(records: Iterable[ExportRecord]) -> Iterator[bytes]:
 
 
 def _store(archive: ZipFile, name: str, content: bytes) -> None:
-    archive.writestr(_member(name, ZIP_STORED), content)  # photos are compressed already
+    archive.writestr(_member(name, ZIP_STORED), content)
 
 
 def _member(name: str, compression: int) -> ZipInfo:

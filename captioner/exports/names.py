@@ -71,6 +71,10 @@ class SidecarNames:
         self._ending = ending
         self._names = UniqueNames()
 
+    def take(self, name: str) -> None:
+        """Use the name of a sidecar that exists."""
+        self._names.take(name)
+
     def name(self, photo: str) -> str:
         """Return the name of a photo's sidecar. photo: relative path."""
         short = split_extension(photo)[0] + self._ending

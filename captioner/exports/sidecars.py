@@ -1,8 +1,8 @@
 """Text files beside photos with their captions: a.txt for a.jpg, as trainers of image generators read them."""
 
 import os
-from collections.abc import Sequence
-from enum import Enum
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from captioner.errors import ImageError
@@ -15,15 +15,7 @@ SIDECAR_ENDINGS = {"txt": ".txt", "caption": ".caption"}
 """Format -> extension of its files."""
 
 ON_CONFLICT = ("skip", "keep-copy", "overwrite")
-"""What happens to a text that is there already: it stays; it is renamed first; it is replaced."""
-
-
-class Outcome(Enum):
-    """What `write_sidecar` did."""
-
-    WRITTEN = "written"
-    SKIPPED = "skipped"
-    """A text was there already, and stays."""
+"""What happens to a file that is there already: it stays; it is renamed first; it is replaced."""
 
 
 def sidecar_text(captions: Sequence[str], prefix: str = "", suffix: str = "") -> str:
@@ -34,47 +26,41 @@ def sidecar_text(captions: Sequence[str], prefix: str = "", suffix: str = "") ->
     return "\n".join(f"{prefix}{caption}{suffix}" for caption in captions)
 
 
-def write_sidecar(name: str, path: str, text: str, on_conflict: str) -> Outcome:
-    """Write a sidecar atomically, in UTF-8; a file that is there is treated as `on_conflict` says.
+def write_sidecar(name: str, path: str, text: str, on_conflict: str) -> bool:
+    """Write a sidecar atomically, in UTF-8; return False if a text was there and stays, because of `skip`.
 
-    keep-copy renames it to PATH.bak, PATH.bak2, ..., unless it has the same content.
-    name: name of the photo in errors. Raises ImageError if the file cannot be written.
+    name: name of the photo in errors. on_conflict: one of `ON_CONFLICT`. Raises ImageError if it cannot be written.
     """
     content = text.encode()
     try:
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
         if on_conflict == "skip":
             write_atomically(path, content, replace=False)
-            return Outcome.WRITTEN
-        if on_conflict == "keep-copy":
-            keep_copy(path, content)
+            return True
+        if on_conflict == "keep-copy" and not _has_content(path, content):
+            keep_copy(path)
         write_atomically(path, content, one_writer=True)
+        return True
     except FileExistsError:
-        return Outcome.SKIPPED
+        return False
     except OSError as error:
         raise ImageError(f"{name}: its caption cannot be written to {path} ({error.strerror or error})") from error
-    return Outcome.WRITTEN
 
 
-def keep_copy(path: str | os.PathLike[str], new_content: bytes | None = None) -> None:
-    """Give a file that is about to be replaced a second name, PATH.bak, or PATH.bak2, ... if that is taken.
-
-    Nothing happens if there is no file, or if it has the new content. Raises OSError.
-    """
-    try:
-        if new_content is not None and Path(path).read_bytes() == new_content:
-            return
-    except FileNotFoundError:
-        return
+def keep_copy(path: str | os.PathLike[str]) -> None:
+    """Rename a file that is about to be written again to PATH.bak, or PATH.bak2, ... if that exists. Raises OSError."""
     number = 1
-    while True:
-        try:
-            os.link(path, f"{os.fspath(path)}.bak{number if number > 1 else ''}")
-            return
-        except FileExistsError:
-            number += 1
-        except FileNotFoundError:
-            return
+    while os.path.lexists(copy := f"{os.fspath(path)}.bak{number if number > 1 else ''}"):
+        number += 1
+    with suppress(FileNotFoundError):
+        os.rename(path, copy)
+
+
+def _has_content(path: str, content: bytes) -> bool:
+    try:
+        return Path(path).read_bytes() == content
+    except FileNotFoundError:
+        return False
 
 
 class FolderSidecars:
@@ -118,7 +104,7 @@ def _shared_stems(folder: str) -> dict[str, str]:
     return first
 
 
-def _photos_in(folder: str):
+def _photos_in(folder: str) -> Iterator[str]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
