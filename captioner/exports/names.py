@@ -48,11 +48,15 @@ class UniqueNames:
         """Use a name; return whether it was free."""
         return self._used.add(name.casefold())
 
-    def number(self, name: str) -> str:
-        """Use and return a name, with a number before its extension if it was used: a.jpg, a-2.jpg."""
+    def number(self, name: str, ending: str | None = None) -> str:
+        """Use and return a name, with a number before its extension if it was used: a.jpg, a-2.jpg.
+
+        ending: extension to add to the name; by default the name has it, if it is an image's.
+        """
+        stem, ending = split_extension(name) if ending is None else (name, ending)
+        name = stem + ending
         if self.take(name):
             return name
-        stem, ending = split_extension(name)
         while True:
             self._repeats[name.casefold()] += 1
             numbered = f"{stem}-{1 + self._repeats[name.casefold()]}{ending}"
@@ -78,4 +82,4 @@ class SidecarNames:
     def name(self, photo: str) -> str:
         """Return the name of a photo's sidecar. photo: relative path."""
         short = split_extension(photo)[0] + self._ending
-        return short if self._names.take(short) else self._names.number(photo + self._ending)
+        return short if self._names.take(short) else self._names.number(photo, self._ending)
