@@ -78,7 +78,7 @@ class BulkOptions:
             return self.output / "captions.jsonl"
         if self.format in SUFFIXES:
             return self.output.with_suffix(".jsonl")
-        if self.sidecars is not None:
+        if self.sidecars is not None or self.format == "webdataset":  # the output is a folder
             return self.output / RUN_FOLDER / f"{self.format}.jsonl"
         return self.output.parent / RUN_FOLDER / f"{self.output.name}.jsonl"
 
