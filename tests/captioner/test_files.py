@@ -1,5 +1,6 @@
 """Files and folders are written atomically, by one policy."""
 
+import errno
 import os
 import stat
 import threading
