@@ -14,8 +14,6 @@ from captioner.exports import ExportOptions, ExportRecord, export_chunks, write_
 from tests.support.exported_photos import CAPTIONS, NAMES, many_records, odd_records, photo_bytes
 
 PHOTOS = [record.source for record in odd_records()]
-WEBDATASET_NAME = re.compile(r"^((?:.*/|)[^.]+)[.]([^/]*)$")
-"""Key and extension of a member, as `webdataset.tariterators.base_plus_ext` splits them."""
 
 
 def exported(name: str, records, **options) -> io.BytesIO:
@@ -66,14 +64,14 @@ def test_no_member_leaves_the_folder_or_takes_the_place_of_another(tmp_path):
         assert not [member for member in tar.getnames() if member.startswith(("/", ".")) or "\\" in member]
 
 
-def test_shards_follow_the_conventions_of_webdataset():
+def test_webdataset_reads_shards(tmp_path):
+    import webdataset
+
     records = [*odd_records(), ExportRecord("plain.png", ("a dog", "a cat"), photo_bytes(3, "PNG"))]
-    samples: dict[str, dict[str, bytes]] = {}
-    with tarfile.open(fileobj=io.BytesIO(exported("webdataset", records).getvalue())) as tar:
-        for member in tar:
-            key, ending = WEBDATASET_NAME.match(member.name).groups()
-            assert not samples or key == list(samples)[-1] or key not in samples, "members of a sample are adjacent"
-            samples.setdefault(key, {})[ending] = tar.extractfile(member).read()
+    (tmp_path / "captions-000000.tar").write_bytes(exported("webdataset", records).getvalue())
+    shards = webdataset.WebDataset(str(tmp_path / "captions-000000.tar"), shardshuffle=False)
+    samples = {sample["__key__"]: sample for sample in shards}
+    assert len(samples) == 11
     assert [sample["txt"].decode() for sample in samples.values()] == [*CAPTIONS, "a dog\na cat"]
     details = [json.loads(sample["json"]) for sample in samples.values()]
     assert [values["file_name"] for values in details] == [*NAMES, "plain.png"]
@@ -81,6 +79,8 @@ def test_shards_follow_the_conventions_of_webdataset():
     assert (details[2]["width"], details[2]["height"], details[2]["confidence"]) == (10, 6, 0.125)
     assert samples["plain"]["jpg"] == PHOTOS[0] and samples["two_dots_in it"]["jpeg"] == PHOTOS[7]
     assert samples["plain-2"]["png"] == photo_bytes(3, "PNG") and samples["deep/er/still"]["jpg"] == PHOTOS[1]
+    decoded, *_ = list(shards.decode("pil"))
+    assert decoded["jpg"].size == (8, 6) and decoded["txt"] == CAPTIONS[0]
 
 
 def test_copies_carry_the_captions():
