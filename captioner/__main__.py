@@ -72,6 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from captioner.translation.cli import translate
 
         return translate(arguments[1:])
+    if arguments[:1] == ["export"]:
+        from captioner.onnx_export.cli import export
+
+        return export(arguments[1:])
     options = _parser().parse_intermixed_args(arguments)
     try:
         if writes_files(options):
