@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +24,7 @@ _PHOTOS_INSIDE = ("metadata", "coco-captions")
 """Formats whose readers do not search outside the folder of the file."""
 _SHARD_PHOTOS, _SHARD_BYTES = 10_000, 1_000_000_000
 """Maximum photos and bytes of a shard; a photo that is larger has a shard of its own."""
+_SHARD_NAME = re.compile(r"captions-\d{6}\.tar")
 
 
 def file_name(format_name: str) -> str:
@@ -40,51 +42,56 @@ def check_inside(format_name: str, output: Path, photo: str) -> None:
 
 
 class OutputGuard:
-    """Guard against writing over a file that this command did not write, or that somebody changed since.
+    """Guard against writing over files that this command did not write, or that somebody changed since.
 
-    record: file that keeps size and time of the output as it was written.
+    output: file, or folder of shards. record: file that keeps names, sizes and times of what was written.
     """
 
     def __init__(self, output: Path, record: Path, on_conflict: str) -> None:
         self._output, self._record, self._on_conflict = output, record, on_conflict
 
     def check(self) -> None:
-        """Raise ConfigError if the output is a file of somebody else, and `on_conflict` is skip."""
+        """Raise ConfigError if there are files of somebody else, and `on_conflict` is skip."""
         if self._on_conflict == "skip" and self._is_foreign():
             raise ConfigError(
-                f"{self._output} exists already, and this command did not write it or it was changed since: name"
+                f"{self._files()[0]} exists already, and this command did not write it or it was changed since: name"
                 " another --output, or add --on-conflict keep-copy or overwrite"
             )
 
     def make_room(self) -> None:
-        """Rename a file of somebody else, if `on_conflict` is keep-copy. Raises ConfigError as `check`, OSError."""
+        """Rename files of somebody else for keep-copy, and remove their shards for overwrite.
+
+        Raises ConfigError as `check`, OSError.
+        """
         self.check()
-        if self._on_conflict == "keep-copy" and self._is_foreign():
-            keep_copy(self._output)
+        if not self._is_foreign():
+            return
+        for file in self._files():
+            if self._on_conflict == "keep-copy":
+                keep_copy(file)
+            elif file != self._output:  # a shard; a single file is replaced when the new one is complete
+                file.unlink()
 
     def written(self) -> None:
-        """Remember the output as it is now."""
+        """Remember the files as they are now."""
         write_atomically(self._record, json.dumps(self._signature()), one_writer=True)
 
     def _is_foreign(self) -> bool:
         signature = self._signature()
-        if signature is None:
+        if not signature:
             return False
         with suppress(OSError, ValueError):
             return json.loads(self._record.read_bytes()) != signature
         return True
 
-    def _signature(self) -> list[int] | None:
-        try:
-            state = self._output.stat()
-        except FileNotFoundError:
-            return None
-        return [state.st_size, state.st_mtime_ns]
+    def _signature(self) -> list[list[str | int]]:
+        states = ((file.name, file.stat()) for file in self._files())
+        return [[name, state.st_size, state.st_mtime_ns] for name, state in states]
 
-
-def guard_of(format_name: str, output: Path, record: Path, on_conflict: str) -> OutputGuard:
-    """Return the guard of an output; that of a folder of shards looks after the first one."""
-    return OutputGuard(_shard(output, 0) if format_name == "webdataset" else output, record, on_conflict)
+    def _files(self) -> list[Path]:
+        if self._output.is_dir():
+            return sorted(file for file in self._output.iterdir() if _SHARD_NAME.fullmatch(file.name))
+        return [self._output] if self._output.exists() else []
 
 
 def write_journal(format_name: str, journal: Journal, output: Path, guard: OutputGuard) -> None:

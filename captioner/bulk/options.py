@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from captioner.bulk.exports import OutputGuard, guard_of
+from captioner.bulk.exports import OutputGuard
 from captioner.bulk.journal import Journal
 from captioner.bulk.outputs import EXPORT_SUFFIXES, SUFFIXES
 from captioner.bulk.sidecars import SidecarOptions
@@ -63,7 +63,7 @@ class BulkOptions:
         """Guard of the output, for the formats in `EXPORT_SUFFIXES`."""
         if self.format not in EXPORT_SUFFIXES:
             return None
-        return guard_of(self.format, self.output, self._journal.with_suffix(".written"), self.on_conflict)
+        return OutputGuard(self.output, self._journal.with_suffix(".written"), self.on_conflict)
 
     @property
     def own_endings(self) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ BESIDE_PHOTOS = (*SIDECAR_ENDINGS, "metadata", "coco-captions", "html")
 
 _FOLDERS = {"xmp": "photos", "webdataset": "tars", **dict.fromkeys(SIDECAR_ENDINGS, "text files")}
 """Formats whose output is a folder -> its content."""
+_FILE_SUFFIXES = (*SUFFIXES.values(), *SIDECAR_ENDINGS.values(), ".html", ".tar")
 _COLUMNS = ("image", "caption", "probability", "warnings", "confidence")
 _TEXT = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
 _NUMBER = re.compile(r"(?:.*\D)?(\d+)")
@@ -33,7 +34,7 @@ _NUMBER = re.compile(r"(?:.*\D)?(\d+)")
 def format_of(output: Path, format_name: str | None) -> str:
     """Return the given format, or that of the file's extension. Raises ConfigError if the two differ."""
     if format_name in _FOLDERS:
-        if output.suffix in (*SUFFIXES.values(), ".html", ".tar"):
+        if output.suffix in _FILE_SUFFIXES:
             raise ConfigError(
                 f"--format {format_name} writes a folder of {_FOLDERS[format_name]}: --output {output} is the name of a"
                 " file"

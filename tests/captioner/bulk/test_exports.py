@@ -123,3 +123,27 @@ def test_a_guard_knows_the_file_that_was_written_last(tmp_path):
     output.write_text("mine")
     with pytest.raises(ConfigError, match="a.html exists already"):
         guard().check()
+
+
+def test_a_guard_looks_after_every_shard_of_a_folder(tmp_path):
+    output, record = tmp_path / "shards", tmp_path / "written"
+    output.mkdir()
+    names = ["captions-000000.tar", "captions-000001.tar"]
+
+    def write(text: str) -> None:
+        for name in names:
+            (output / name).write_text(text)
+
+    OutputGuard(output, record, "skip").make_room()
+    (output / "notes.txt").write_text("mine")
+    write("first")
+    OutputGuard(output, record, "skip").written()
+    OutputGuard(output, record, "skip").check()
+    (output / names[1]).write_text("somebody else's")
+    with pytest.raises(ConfigError, match="captions-000000.tar exists already"):
+        OutputGuard(output, record, "skip").check()
+    OutputGuard(output, record, "keep-copy").make_room()
+    assert {path.name for path in output.iterdir()} == {"notes.txt", *(f"{name}.bak" for name in names)}
+    write("second")
+    OutputGuard(output, record, "overwrite").make_room()  # shards beyond those of the new run must not stay
+    assert {path.name for path in output.iterdir()} == {"notes.txt", *(f"{name}.bak" for name in names)}
