@@ -127,7 +127,7 @@ def _measure(options: argparse.Namespace, name: str, seed: int, arguments: Seque
     pairs = [joined for count in JOINED for joined in join_pairs(text.split("val"), count)]
     sources, references = zip(*pairs, strict=True)
     translator = Translator(load_translator_bundle(folder / "run" / "bundle"), options.device)
-    texts = [each.text for each in translator.translate(sources)]
+    texts = [each.text for each in translator.translate(sources, strict=False)]
     scores = scores_by_length(sources, texts, references, LIMITS)
     write_json(folder / "result.json", {group: values.to_json() for group, values in scores.items()})
 

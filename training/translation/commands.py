@@ -7,6 +7,7 @@ from typing import Any
 
 from captioner.arguments import given_arguments
 from captioner.config import DecodingOptions
+from captioner.counting import counted
 from captioner.ranks import Ranks
 from captioner.translation.config import TRANSLATION, TranslatorConfig
 from training.arguments import DECODING, INTERRUPTED
@@ -36,6 +37,8 @@ def fit(options: argparse.Namespace, ranks: Ranks) -> int:
         _decoding(options, stored.get("decoding")),
         options.device,
     )
+    for note in task.notes if ranks.leads else ():
+        print(note)
     on_progress = ProgressFile(options.output) if ranks.leads else ignore_progress
     try:
         bundle = train(task, options.output, options.resume, on_progress, ranks)
@@ -57,6 +60,8 @@ def evaluate(options: argparse.Namespace, ranks: Ranks) -> int:
     translator = Translator(bundle, options.device)
     decoding = replace(bundle.decoding, **_given_decoding(options))
     metrics = evaluate_translator(translator, text, options.split, decoding, options.output)
+    if unreadable := metrics["unreadable"]:
+        print(f"{counted(unreadable, 'sentence')} cannot be read by the translator: scored as empty translations")
     print(
         f"{options.split}: BLEU {metrics['bleu']:.1f}, chrF {metrics['chrf']:.1f} of {metrics['sentences']:,} sentences"
     )

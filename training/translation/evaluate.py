@@ -1,8 +1,9 @@
 """Evaluation of a translator: scores, scores by length, and a page of translations with their matrices.
 
 Files in the output folder:
-    metrics.json         BLEU and chrF, also by the length of the source, the signature of sacrebleu, and for English
-                         with a lexicon of the target language how often a word points at its source word
+    metrics.json         BLEU and chrF, also by the length of the source, the signature of sacrebleu, the number of
+                         sentences that the translator cannot read, and for English with a lexicon of the target
+                         language how often a word points at its source word
     translations.jsonl   every translation with its words, their probabilities and weights
     report.html          the scores, and the worst and best translations with their matrices
 """
@@ -19,7 +20,7 @@ from captioner.config import DecodingOptions
 from captioner.files import write_atomically, write_json
 from captioner.translation.matrix import matrix_figure
 from captioner.translation.serialise import translation_json
-from captioner.translation.translator import Translation, Translator
+from captioner.translation.translator import Translation, Translator, can_read
 from training.translation.alignments import lexicon_languages, score_alignments
 from training.translation.parallel_text import Pair, ParallelText
 from training.translation.scores import score_translations, scores_by_length, sentence_scores
@@ -31,14 +32,18 @@ SHOWN = 20
 def evaluate_translator(
     translator: Translator, text: ParallelText, split: str, options: DecodingOptions, output: Path
 ) -> dict[str, Any]:
-    """Translate a split, score it, and write the files. Returns metrics.json. Raises DataError for a missing split."""
+    """Translate a split, score it, and write the files. Returns metrics.json.
+
+    A sentence that the translator refuses has an empty translation. Raises DataError for a missing split.
+    """
     pairs = text.split(split)
     sources, references = ([pair[side] for pair in pairs] for side in (0, 1))
-    translations = translator.translate(sources, options)
+    translations = translator.translate(sources, options, strict=False)
     texts = [each.text for each in translations]
     metrics = {
         **score_translations(texts, references).to_json(),
         "split": split,
+        "unreadable": sum(not can_read(source, translator.bundle.source) for source in sources),
         "by_length": {name: scores.to_json() for name, scores in scores_by_length(sources, texts, references).items()},
         "decoding": options.to_json(),
     }

@@ -72,6 +72,19 @@ def test_nothing_is_translated_if_one_text_is_refused(translator, monkeypatch):
         translator.translate(["a dog", ""])
 
 
+def test_a_text_that_is_refused_can_get_an_empty_translation_in_its_place(translator):
+    texts = [SENTENCES[0], "...", SENTENCES[1], "", "\u266a", "dog " * (MAX_PIECES + 1)]
+    found = translator.translate(texts, strict=False)
+    assert [each.text for each in found] == [
+        translator.translate([text])[0].text if text in SENTENCES else "" for text in texts
+    ]
+    assert found[1].words == () and found[1].weights.size == 0 and found[1].probability == 0
+    options = dataclasses.replace(translator.decoding, captions_per_image=2)
+    assert [len(ranked) for ranked in translator.translations(texts, options, strict=False)] == [2, 1, 2, 1, 1, 1]
+    with pytest.raises(TextError):
+        translator.translate(texts)
+
+
 def test_probabilities_of_pieces_multiply_to_those_of_words(translator):
     (found,) = translator.translate(["A dog runs."])
     assert math.prod(found.word_probabilities) == pytest.approx(math.exp(found.word_log_probs.sum()), rel=1e-5)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.support.parallel_texts import OPTIONS, SIZES
+from tests.support.parallel_texts import OPTIONS, PAIRS, SIZES, write_pairs
 from training.__main__ import main
 
 
@@ -50,6 +50,20 @@ def test_a_translator_is_trained_and_evaluated(fit_translator, parallel_folder, 
 def test_what_is_wrong_is_said(fit_translator, capsys, arguments, message):
     assert fit_translator(**arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_sentences_that_cannot_be_read_are_scored_as_empty_translations(
+    fit_translator, parallel_folder, tmp_path, capsys
+):
+    assert fit_translator() == 0
+    write_pairs(parallel_folder, "test_odd", [PAIRS[0], ("...", "..."), ("\u266a la", "la")])
+    arguments = ["evaluate-translator", "--data", str(parallel_folder), "--split", "test_odd", "--device", "cpu"]
+    assert main([*arguments, "--bundle", str(tmp_path / "run" / "bundle"), "--output", str(tmp_path / "test")]) == 0
+    assert "1 sentence cannot be read by the translator" in capsys.readouterr().out
+    metrics = json.loads((tmp_path / "test" / "metrics.json").read_text())
+    assert metrics["sentences"] == 3 and metrics["unreadable"] == 1
+    lines = [json.loads(line) for line in (tmp_path / "test" / "translations.jsonl").read_text().splitlines()]
+    assert [bool(line["translation"]) for line in lines] == [True, False, True]
 
 
 def test_a_split_that_is_not_there_is_named(fit_translator, parallel_folder, tmp_path, capsys):

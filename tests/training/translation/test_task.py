@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-from captioner.errors import ConfigError
+from captioner.errors import ConfigError, DataError
 from captioner.translation.bundle import load_translator_bundle
 from captioner.translation.config import TRANSLATION
 from captioner.translation.translator import Translator
@@ -51,6 +51,26 @@ def test_a_translator_learns_its_sentences(make_task, translator_options, parall
     assert right >= 6, texts
     (caption,) = translator.translate(["two dogs run"])
     assert caption.text.rstrip(".") == "Zwei Hunde laufen"
+
+
+def test_validation_pairs_that_a_translator_refuses_are_left_out_and_counted(
+    make_task, translator_options, parallel_text, tmp_path
+):
+    pairs = parallel_text.split("val")
+    refused = [("...", "..."), ("\u266a", "\u266a"), ("\u72d7", "Hund"), ("xz" * 250, "Hund")]
+    text = dataclasses.replace(parallel_text, splits={**parallel_text.splits, "val": (*refused, *pairs)})
+    task = make_task(translator_options, text)
+    (note,) = task.notes
+    assert note.startswith("left out: 4 x validation pair") and sorted(task.validation) == sorted(pairs)
+    bundle = load_translator_bundle(train(task, tmp_path / "run"))
+    assert len(lines_of(tmp_path / "run")) == 2 and f"sacrebleu, {len(pairs)} pairs to validate" in bundle.card
+    assert make_task(translator_options).notes == ()
+
+
+def test_validation_pairs_that_are_all_refused_are_an_error(make_task, translator_options, parallel_text):
+    text = dataclasses.replace(parallel_text, splits={**parallel_text.splits, "val": (("...", "..."),)})
+    with pytest.raises(DataError, match="no validation pair can be translated"):
+        make_task(translator_options, text)
 
 
 @pytest.mark.parametrize("batches", [1, 3, 4])
