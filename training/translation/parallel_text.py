@@ -14,6 +14,7 @@ from pathlib import Path
 
 from captioner.counting import counted
 from captioner.errors import DataError
+from captioner.translation.subwords import normalise
 from training.data.readers.text_lines import text_lines
 
 TABLES = {".tsv": "\t", ".csv": ","}
@@ -63,7 +64,7 @@ class _Counts:
 
     def keep(self, pairs: Iterable[Pair]) -> Iterator[Pair]:
         for pair in pairs:
-            words = [len(text.split()) for text in pair]
+            words = [len(normalise(text).split()) for text in pair]
             if min(words) == 0:
                 self.by_reason[_EMPTY] += 1
             elif max(words) > MAX_WORDS:

@@ -88,13 +88,13 @@ def test_part_of_the_pairs_is_kept_for_validation_if_no_file_is(tmp_path):
 
 
 def test_empty_and_very_long_sentences_are_left_out_and_counted(tmp_path):
-    texts = [*ENGLISH, "", "word " * (MAX_WORDS + 1)], [*GERMAN, "leer", "lang"]
+    texts = [*ENGLISH, "", "\x07 \x01", "word " * (MAX_WORDS + 1)], [*GERMAN, "leer", "leer", "lang"]
     two_files(tmp_path, texts=texts)
     two_files(tmp_path, "val")
     text = read_parallel(tmp_path, "en", "de")
     assert text.split("train") == PAIRS
     assert text.notes == (
-        "left out: 1 x pair with an empty side",
+        "left out: 2 x pair with an empty side",
         "left out: 1 x pair with more than 200 words on a side",
     )
 
