@@ -15,6 +15,7 @@ from pathlib import Path
 from captioner.counting import counted
 from captioner.errors import DataError
 from captioner.translation.subwords import normalise
+from training.data.readers.files import is_text
 from training.data.readers.text_lines import text_lines
 
 TABLES = {".tsv": "\t", ".csv": ","}
@@ -28,6 +29,7 @@ VALIDATION_SHARE, MAX_VALIDATION = 0.05, 1000
 
 _SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test"}
 _EMPTY, _TOO_LONG = "pair with an empty side", f"pair with more than {MAX_WORDS} words on a side"
+_NO_TEXT = "pair with a side that is not valid Unicode text: save the file as UTF-8"
 
 Pair = tuple[str, str]
 """A sentence of the source language, and its translation."""
@@ -64,6 +66,9 @@ class _Counts:
 
     def keep(self, pairs: Iterable[Pair]) -> Iterator[Pair]:
         for pair in pairs:
+            if not all(map(is_text, pair)):
+                self.by_reason[_NO_TEXT] += 1
+                continue
             words = [len(normalise(text).split()) for text in pair]
             if min(words) == 0:
                 self.by_reason[_EMPTY] += 1

@@ -99,6 +99,31 @@ def test_empty_and_very_long_sentences_are_left_out_and_counted(tmp_path):
     )
 
 
+ODD_LINES = {
+    "train.en": b"A dog.\n" * 30 + b"A caf\xe9.\n",
+    "train.de": b"Ein Hund.\n" * 30 + "Ein Café.\n".encode(),
+    "val.jsonl": b'{"en": "A dog.", "de": "Ein Hund."}\n{"en": "A \\ud800 dog.", "de": "Ein Hund."}\n',
+    "test_nul.tsv": b"en\tde\nA dog.\tEin Hund.\nA dog.\tEin H\0nd.\n",
+}
+
+
+def test_pairs_that_are_no_valid_text_are_left_out_and_counted(tmp_path):
+    for name, content in ODD_LINES.items():
+        (tmp_path / name).write_bytes(content)
+    text = read_parallel(tmp_path, "en", "de")
+    assert {split: set(pairs) for split, pairs in text.splits.items()} == {
+        split: {("A dog.", "Ein Hund.")} for split in ("train", "val", "test_nul")
+    }
+    assert text.notes == ("left out: 3 x pair with a side that is not valid Unicode text: save the file as UTF-8",)
+    assert len(text.sha256("train")) == 64
+
+
+def test_one_invalid_byte_does_not_keep_pairs_from_being_divided(tmp_path):
+    (tmp_path / "train.tsv").write_bytes(as_tsv(PAIRS).encode() + b"A caf\xe9.\tEin Caf\xe9.\n")
+    text = read_parallel(tmp_path, "en", "de")
+    assert len(text.split("train")) + len(text.split("val")) == len(PAIRS)
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
