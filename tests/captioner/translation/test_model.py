@@ -5,7 +5,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from captioner.decoding import decode
-from captioner.translation.config import TRANSLATION
+from captioner.translation.config import TRANSLATION, TRANSLATOR_ATTENTIONS
 
 SENTENCES = [[7, 9, 5], [8, 4, 6, 10, 12, 11], [20]]
 TARGET = torch.tensor([[[1, 5, 8, 9]]])
@@ -17,7 +17,7 @@ def padded(sentences, length=None):
 
 
 @pytest.mark.parametrize("score", ["additive", "dot", "general"])
-@pytest.mark.parametrize("attention", ["soft", "none", "hard"])
+@pytest.mark.parametrize("attention", TRANSLATOR_ATTENTIONS)
 @pytest.mark.parametrize("summary", ["none", "last", "mean"])
 def test_padding_changes_nothing(make_translator, score, attention, summary):
     model = make_translator(score=score, attention=attention, summary=summary).model

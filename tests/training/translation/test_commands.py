@@ -14,10 +14,12 @@ def flags(values):
 
 @pytest.fixture
 def fit_translator(parallel_folder, tmp_path):
-    def fit(*more, source="en", target="de", data=parallel_folder, epochs="2"):
+    def fit(*more, source="en", target="de", data=parallel_folder, epochs="2", attention="soft"):
         arguments = ["fit-translator", "--data", str(data), "--source", source, "--target", target]
         arguments += ["--output", str(tmp_path / "run"), "--device", "cpu", *flags({**SIZES, **OPTIONS})]
-        return main([*arguments, "--beam-width", "2", "--max-words", "20", "--epochs", epochs, *more])
+        return main(
+            [*arguments, "--beam-width", "2", "--max-words", "20", "--epochs", epochs, "--attention", attention, *more]
+        )
 
     return fit
 
@@ -45,6 +47,7 @@ def test_a_translator_is_trained_and_evaluated(fit_translator, parallel_folder, 
         ({"target": "fr"}, "holds no parallel text of en and fr"),
         ({"target": "en"}, "name two languages"),
         ({"epochs": "0"}, "epochs must be a whole number above 0"),
+        ({"attention": "hard"}, "choose soft or none"),
     ],
 )
 def test_what_is_wrong_is_said(fit_translator, capsys, arguments, message):
