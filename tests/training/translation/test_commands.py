@@ -1,11 +1,18 @@
 """The commands train and evaluate a translator, and say what is wrong."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from tests.support.parallel_texts import OPTIONS, PAIRS, SIZES, write_pairs
+from tests.support.training_runs import lines_of
 from training.__main__ import main
+
+ROOT = Path(__file__).parents[3]
 
 
 def flags(values):
@@ -39,6 +46,19 @@ def test_a_translator_is_trained_and_evaluated(fit_translator, parallel_folder, 
     assert all(sum(word["weights"]) == pytest.approx(1, abs=0.01) for line in lines for word in line["words"])
     page = (tmp_path / "test" / "report.html").read_text()
     assert page.count("<article>") == 3 and "data:image/png" in page and "http" not in page.split("</style>")[1]
+
+
+@pytest.mark.stress
+def test_two_ranks_train_on_a_last_batch_of_one_pair(parallel_folder, tmp_path):
+    arguments = ["fit-translator", "--data", parallel_folder, "--source", "en", "--target", "de", "--device", "cpu"]
+    arguments += ["--output", tmp_path / "run", *flags({**SIZES, **OPTIONS, "batch_size": len(PAIRS) - 1})]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "training"]
+    process = subprocess.run(
+        [*launcher, *map(str, arguments)], cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True,
+        text=True, timeout=300,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    assert len(lines_of(tmp_path / "run")) == OPTIONS["epochs"]
 
 
 @pytest.mark.parametrize(
