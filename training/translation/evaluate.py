@@ -22,7 +22,7 @@ from captioner.translation.matrix import matrix_figure
 from captioner.translation.serialise import translation_json
 from captioner.translation.translator import Translation, Translator, can_read
 from training.translation.alignments import lexicon_languages, score_alignments
-from training.translation.parallel_text import Pair, ParallelText
+from training.translation.parallel_text import Pair, ParallelText, language_code
 from training.translation.scores import score_translations, scores_by_length, sentence_scores
 
 SHOWN = 20
@@ -47,7 +47,7 @@ def evaluate_translator(
         "by_length": {name: scores.to_json() for name, scores in scores_by_length(sources, texts, references).items()},
         "decoding": options.to_json(),
     }
-    languages = translator.bundle.source_language, translator.bundle.target_language
+    languages = [language_code(name) for name in (translator.bundle.source_language, translator.bundle.target_language)]
     if languages[0] == "en" and languages[1] in lexicon_languages():
         metrics["alignment"] = score_alignments(translator, languages[1]).to_json()
     output.mkdir(parents=True, exist_ok=True)

@@ -79,6 +79,41 @@ def test_one_file_of_pairs(tmp_path, name, form):
     assert read_parallel(tmp_path, "en", "de").splits == {"train": PAIRS, "val": PAIRS[:2]}
 
 
+def as_tmx_of(source, target):
+    return lambda pairs: as_tmx(pairs).replace("en-GB", source).replace("DE", target)
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("train.tsv", lambda pairs: as_tsv([pair[::-1] for pair in pairs], "pt-BR\tEN")),
+        ("train.tsv", lambda pairs: as_tsv([("1", *pair) for pair in pairs], "id\ten\tPT_br")),
+        ("train.jsonl", lambda pairs: as_jsonl(pairs).replace('"de"', '"pt-br"').replace('"en"', '"EN"')),
+        ("train.tmx", as_tmx_of("EN", "pt_BR")),
+        ("train.tmx", as_tmx_of("en-US", "pt-br")),
+    ],
+)
+@pytest.mark.parametrize(("source", "target"), [("en", "pt-BR"), ("EN", "PT_br")])
+def test_languages_are_found_in_any_case(tmp_path, name, form, source, target):
+    (tmp_path / name).write_text(form(PAIRS))
+    (tmp_path / name.replace("train", "val")).write_text(form(PAIRS[:2]))
+    assert read_parallel(tmp_path, source, target).splits == {"train": PAIRS, "val": PAIRS[:2]}
+
+
+def test_file_endings_are_languages_in_any_case(tmp_path):
+    for split, count in (("train", 40), ("val", 3)):
+        lines(tmp_path / f"{split}.EN", ENGLISH[:count])
+        lines(tmp_path / f"{split}.pt_br.txt", GERMAN[:count])
+    assert read_parallel(tmp_path, "en", "pt-BR").splits == {"train": PAIRS, "val": PAIRS[:3]}
+
+
+def test_a_tmx_file_of_another_region_holds_no_pair(tmp_path):
+    (tmp_path / "train.tmx").write_text(as_tmx_of("en-US", "pt-PT")(PAIRS))
+    assert len(read_parallel(tmp_path, "en", "pt").split("train")) > 30
+    with pytest.raises(DataError, match="holds no pair of en and pt-BR"):
+        read_parallel(tmp_path, "en", "pt-BR")
+
+
 def test_part_of_the_pairs_is_kept_for_validation_if_no_file_is(tmp_path):
     (tmp_path / "pairs.tsv").write_text(as_tsv(PAIRS * 3))
     text = read_parallel(tmp_path / "pairs.tsv", "en", "de")
@@ -132,6 +167,8 @@ def test_one_invalid_byte_does_not_keep_pairs_from_being_divided(tmp_path):
         ({"photo.txt": "a\n"}, "holds no parallel text of en and de"),
         ({"a/train.en": "a\n", "a/train.de": "a\n", "b/train.tsv": "en\tde\na\tb\n"}, "both hold the split 'train'"),
         ({"train.tsv": "en\tfr\tcs\na\tb\tc\n"}, "has the columns en, fr, cs: it needs en and de"),
+        ({"train.tsv": "en\tfr\na\tb\n"}, "has the columns en, fr: it needs en and de"),
+        ({"train.tsv": "fr\tDE\na\tb\n"}, "has the columns fr, DE: it needs en and de"),
         ({"train.tsv": "en\tde\na\tb\nc\n"}, "line 3 has 1 column"),
         ({"train.jsonl": '{"en": "a", "de": "b"}\n{"en": "a"}\n'}, "line 2 is not of the form"),
         ({"train.jsonl": "{\n"}, "line 1 is not of the form"),
@@ -152,8 +189,9 @@ def test_what_does_not_fit_is_said(tmp_path, files, message):
 def test_a_missing_path_and_one_language_are_refused(tmp_path):
     with pytest.raises(DataError, match="does not exist"):
         read_parallel(tmp_path / "nothing", "en", "de")
-    with pytest.raises(DataError, match="name two languages"):
-        read_parallel(tmp_path, "en", "en")
+    for target in ("en", "EN"):
+        with pytest.raises(DataError, match="name two languages"):
+            read_parallel(tmp_path, "en", target)
 
 
 def test_entities_of_a_tmx_file_are_not_expanded(tmp_path):
