@@ -10,6 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from captioner.counting import counted
@@ -172,10 +173,8 @@ def _lines_of(source: Path, target: Path) -> Iterator[Pair]:
 
 
 def _table(file: Path, source: str, target: str) -> Iterator[Pair]:
-    delimiter = TABLES[f".{_stem_and_ending(file)[1]}"]
-    quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
-    rows = csv.reader(text_lines(file), delimiter=delimiter, quoting=quoting)
-    header = next(rows, [])
+    rows = _rows(file)
+    _, header = next(rows, (1, []))
     names = [_find_language(language, header) for language in (source, target)]
     if None not in names:
         wanted = header.index(names[0]), header.index(names[1])
@@ -184,12 +183,37 @@ def _table(file: Path, source: str, target: str) -> Iterator[Pair]:
         yield header[0], header[1]
     else:
         raise DataError(f"{file} has the columns {', '.join(header) or 'none'}: it needs {source} and {target}")
-    for number, row in enumerate(rows, start=2):
+    for number, row in rows:
         if len(row) <= max(wanted):
             raise DataError(
                 f"{file}, line {number:,} has {counted(len(row), 'column')}, and the first line has {len(header)}"
             )
         yield row[wanted[0]], row[wanted[1]]
+
+
+def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the number of the first line of each row of a table, and its cells, without blank rows.
+
+    Raises DataError for a quote that is not closed.
+    """
+    delimiter = TABLES[f".{_stem_and_ending(file)[1]}"]
+    quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
+    # A blank line at the end is a row of its own, unless a quote is still open.
+    rows = csv.reader(chain(text_lines(file), ["\n"]), delimiter=delimiter, quoting=quoting)
+    start, previous = 1, (1, [])
+    try:
+        for row in rows:
+            if previous[1]:
+                yield previous
+            previous, start = (start, row), rows.line_num + 1
+        if previous[1]:
+            start = previous[0]
+            raise csv.Error("the file ends inside a quote")
+    except csv.Error as error:
+        raise DataError(
+            f"{file}, line {start:,} begins a row with a quote that is not closed ({error}): close it, or double the"
+            " quotes inside a sentence"
+        ) from error
 
 
 def _json_lines(file: Path, source: str, target: str) -> Iterator[Pair]:

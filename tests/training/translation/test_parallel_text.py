@@ -186,6 +186,23 @@ def test_what_does_not_fit_is_said(tmp_path, files, message):
         read_parallel(tmp_path, "en", "de")
 
 
+@pytest.mark.parametrize("rest", [3, 5000])
+@pytest.mark.parametrize("row", ['"A dog,Ein Hund.', 'A dog,"Ein Hund.'])
+def test_an_open_quote_is_an_error_with_its_line(tmp_path, row, rest):
+    """With many rows after it, the csv module refuses the cell; with a few, it reads them as one."""
+    first = 'en,de\n"A dog\nruns.","Ein ""Hund"" läuft."\n\n'
+    (tmp_path / "train.csv").write_text(first + row + "\n" + "A cat sleeps there.,Eine Katze.\n" * rest)
+    with pytest.raises(DataError, match="line 5 begins a row with a quote that is not closed"):
+        read_parallel(tmp_path, "en", "de")
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\n\n"])
+def test_quoted_sentences_may_hold_line_breaks_and_blank_rows_do_not_count(tmp_path, end):
+    (tmp_path / "train.csv").write_text("en,de\n" + "A dog,Ein Hund\n\n" * 40 + '"A\ndog","Ein ""Hund"""' + end)
+    (tmp_path / "val.csv").write_text("en,de\nA dog,Ein Hund")
+    assert read_parallel(tmp_path, "en", "de").split("train")[-1] == ("A\ndog", 'Ein "Hund"')
+
+
 def test_a_missing_path_and_one_language_are_refused(tmp_path):
     with pytest.raises(DataError, match="does not exist"):
         read_parallel(tmp_path / "nothing", "en", "de")
