@@ -21,6 +21,7 @@ from captioner.files import write_atomically, write_json
 from captioner.translation.matrix import matrix_figure
 from captioner.translation.serialise import translation_json
 from captioner.translation.translator import Translation, Translator, can_read
+from training.evaluation.folder import make_folder
 from training.translation.alignments import lexicon_languages, score_alignments
 from training.translation.parallel_text import Pair, ParallelText, language_code
 from training.translation.scores import score_translations, scores_by_length, sentence_scores
@@ -34,9 +35,11 @@ def evaluate_translator(
 ) -> dict[str, Any]:
     """Translate a split, score it, and write the files. Returns metrics.json.
 
-    A sentence that the translator refuses has an empty translation. Raises DataError for a missing split.
+    A sentence that the translator refuses has an empty translation. Raises DataError for a missing split, or a folder
+    that cannot be made, before anything is translated.
     """
     pairs = text.split(split)
+    make_folder(output)
     sources, references = ([pair[side] for pair in pairs] for side in (0, 1))
     translations = translator.translate(sources, options, strict=False)
     texts = [each.text for each in translations]
@@ -50,7 +53,6 @@ def evaluate_translator(
     languages = [language_code(name) for name in (translator.bundle.source_language, translator.bundle.target_language)]
     if languages[0] == "en" and languages[1] in lexicon_languages():
         metrics["alignment"] = score_alignments(translator, languages[1]).to_json()
-    output.mkdir(parents=True, exist_ok=True)
     write_json(output / "metrics.json", metrics)
     lines = (json.dumps(translation_json(each), ensure_ascii=False) for each in translations)
     write_atomically(output / "translations.jsonl", "".join(f"{line}\n" for line in lines))
