@@ -94,7 +94,7 @@ def _prepare_data(options: argparse.Namespace) -> None:
     folder.mkdir(exist_ok=True)
     for split, chosen in (("train", train), ("val", text.split("val"))):
         for side, language in enumerate((options.source, options.target)):
-            lines = "".join(f"{pair[side]}\n" for pair in chosen)
+            lines = "".join(f"{' '.join(pair[side].split())}\n" for pair in chosen)  # a sentence may hold line breaks
             write_atomically(folder / f"{split}.{language}", lines)
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.parallel_texts import PAIRS, write_pairs
 from training.recipes import bottleneck
+from training.translation.parallel_text import read_parallel
 
 
 @pytest.mark.parametrize(
@@ -14,6 +15,23 @@ from training.recipes import bottleneck
 def test_consecutive_pairs_are_joined(count, sources):
     joined = bottleneck.join_pairs([(letter, letter.upper()) for letter in "abcde"], count)
     assert joined == [(source, source.upper()) for source in sources]
+
+
+def options_of(data, output, source="en", target="de"):
+    names = {"data": data, "output": output, "source": source, "target": target}
+    return bottleneck._parser().parse_args(
+        [part for name, value in names.items() for part in (f"--{name}", str(value))]
+    )
+
+
+def test_sentences_with_line_breaks_become_lines(tmp_path):
+    pairs = [{"en": english.replace(" ", "\r\n", 1), "de": german.replace(" ", "\n\n")} for english, german in PAIRS]
+    for split in ("train", "val"):
+        (tmp_path / f"{split}.jsonl").write_text("".join(f"{json.dumps(pair)}\n" for pair in pairs))
+    output = tmp_path / "out"
+    output.mkdir()
+    bottleneck._prepare_data(options_of(tmp_path, output))
+    assert read_parallel(output / "data", "en", "de").split("val") == tuple(PAIRS)
 
 
 def result(*bleu):
