@@ -67,7 +67,7 @@ def _write_results(options: argparse.Namespace) -> None:
 
 def make_steps(options: argparse.Namespace) -> list[Step]:
     """Return the steps that prepare the data, and that train and measure each variant with each seed."""
-    data = {"data": str(options.data), "pairs": options.pairs}
+    data = {"data": str(options.data), "pairs": options.pairs, "source": options.source, "target": options.target}
     steps = [Step("data", data, lambda: _prepare_data(options))]
     for name, seed in itertools.product(VARIANTS, range(options.seeds)):
         arguments = fit_arguments(options, name, seed)

@@ -34,6 +34,16 @@ def test_sentences_with_line_breaks_become_lines(tmp_path):
     assert read_parallel(output / "data", "en", "de").split("val") == tuple(PAIRS)
 
 
+@pytest.mark.parametrize("changed", [{"source": "fr"}, {"target": "fr"}, {"data": "other"}])
+def test_data_is_prepared_again_for_other_languages_or_files(tmp_path, changed):
+    names = {"data": tmp_path, "output": tmp_path / "out"}
+    before, again, after = (
+        bottleneck.make_steps(options_of(**values))[0] for values in (names, names, names | changed)
+    )
+    assert before.name == after.name == "data"
+    assert before.arguments == again.arguments != after.arguments
+
+
 def result(*bleu):
     return {f"group {number}": {"bleu": value, "sentences": 3} for number, value in enumerate(bleu)}
 
