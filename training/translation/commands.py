@@ -14,6 +14,7 @@ from training.arguments import DECODING, INTERRUPTED
 from training.loop import Interrupted, train
 from training.options import TranslatorOptions
 from training.progress import ProgressFile, ignore_progress
+from training.runs.resuming import check_kind
 from training.runs.run import CHECKPOINT, check_output, load_run
 from training.translation.evaluate import evaluate_translator
 from training.translation.parallel_text import read_parallel
@@ -70,9 +71,11 @@ def evaluate(options: argparse.Namespace, ranks: Ranks) -> int:
 
 
 def _stored_run(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the identity of the run to resume; {} for a new one."""
+    """Return the identity of the run to resume; {} for a new one. Raises ConfigError for the run of a captioner."""
     checkpoint = options.output / CHECKPOINT
-    return load_run(checkpoint, mapped=True)["run"] if options.resume and checkpoint.is_file() else {}
+    run = load_run(checkpoint, mapped=True)["run"] if options.resume and checkpoint.is_file() else {}
+    check_kind(run, "translator", checkpoint)
+    return run
 
 
 def _merged(kind: type, options: argparse.Namespace, stored: dict[str, Any] | None) -> Any:

@@ -11,6 +11,7 @@ import pytest
 from tests.support.parallel_texts import OPTIONS, PAIRS, SIZES, write_pairs
 from tests.support.training_runs import lines_of
 from training.__main__ import main
+from training.runs.checkpoint import save_checkpoint
 
 ROOT = Path(__file__).parents[3]
 
@@ -87,6 +88,27 @@ def test_sentences_that_cannot_be_read_are_scored_as_empty_translations(
     assert metrics["sentences"] == 3 and metrics["unreadable"] == 1
     lines = [json.loads(line) for line in (tmp_path / "test" / "translations.jsonl").read_text().splitlines()]
     assert [bool(line["translation"]) for line in lines] == [True, False, True]
+
+
+def write_checkpoint(folder, kind):
+    folder.mkdir()
+    run = {kind: {}, "options": {"seed": 0}}
+    save_checkpoint(folder / "checkpoint.pt", {"run": run, "progress": {"phase": "cross_entropy"}})
+
+
+def test_the_run_of_a_captioner_is_not_resumed_as_a_translator(fit_translator, tmp_path, capsys):
+    write_checkpoint(tmp_path / "run", "captioner")
+    assert fit_translator("--resume") == 2
+    error = capsys.readouterr().err
+    assert "of the run of a captioner, not of a translator: resume it with `python -m training fit --resume`" in error
+
+
+@pytest.mark.parametrize("more", [[], ["--check"]])
+def test_the_run_of_a_translator_is_not_resumed_as_a_captioner(parallel_folder, tmp_path, capsys, more):
+    write_checkpoint(tmp_path / "run", "translator")
+    assert main(["fit", "--data", str(parallel_folder), "--output", str(tmp_path / "run"), "--resume", *more]) == 2
+    error = capsys.readouterr().err
+    assert "of the run of a translator, not of a captioner" in error and "training fit-translator --resume`" in error
 
 
 def test_a_split_that_is_not_there_is_named(fit_translator, parallel_folder, tmp_path, capsys):
