@@ -13,6 +13,7 @@ from captioner.captioner import Caption
 from captioner.config import DecodingOptions
 from captioner.decoding import Hypotheses, decode
 from captioner.errors import TextError
+from captioner.model.devices import choose_device
 from captioner.translation.alignment import merge_pieces, onto_words, through_photo
 from captioner.translation.bundle import TranslatorBundle
 from captioner.translation.config import MAX_PIECES
@@ -71,9 +72,9 @@ class Translator:
     """Translator of sentences with one bundle. It keeps no state of a sentence, so threads may share it."""
 
     def __init__(self, bundle: TranslatorBundle, device: torch.device | str | None = None):
-        """device: by default a GPU if there is one."""
+        """device: by default a GPU if there is one. Raises ConfigError if it cannot be used."""
         self.bundle = bundle
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = choose_device(device)
         self.model = bundle.model.to(self.device).eval()
 
     @property

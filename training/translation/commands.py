@@ -57,8 +57,8 @@ def evaluate(options: argparse.Namespace, ranks: Ranks) -> int:
     from captioner.translation.translator import Translator
 
     bundle = load_translator_bundle(options.bundle)
-    text = read_parallel(options.data, bundle.source_language, bundle.target_language)
     translator = Translator(bundle, options.device)
+    text = read_parallel(options.data, bundle.source_language, bundle.target_language)
     decoding = replace(bundle.decoding, **_given_decoding(options))
     metrics = evaluate_translator(translator, text, options.split, decoding, options.output)
     if unreadable := metrics["unreadable"]:

@@ -15,6 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 from captioner.config import DecodingOptions
 from captioner.errors import DataError
 from captioner.files import read_json, write_json
+from captioner.model.devices import choose_device
 from captioner.model.runtime import multiplies_bfloat16
 from captioner.ranks import ALONE, Ranks
 from captioner.translation.bundle import TranslatorBundle, save_translator
@@ -70,8 +71,9 @@ class TranslationTask:
         """device: by default a GPU if there is one.
 
         `notes` has sentences about the validation pairs that are left out. Raises DataError if the text has no words,
-        or no validation pair can be read.
+        or no validation pair can be read; ConfigError if the device cannot be used.
         """
+        chosen = choose_device(device)
         self.options, self.decoding = options, decoding
         train = text.split("train")
         self.source = Subwords.learn(_both_cases(source for source, _ in train), options.source_pieces)
@@ -82,8 +84,7 @@ class TranslationTask:
         self.notes = tuple(_unreadable_note(len(text.split("val")) - len(readable), len(readable)))
         self.validation = sample(readable, options.validation_pairs or len(readable), stream(options.seed, VALIDATION))
         torch.manual_seed(torch_seed(options.seed, WEIGHTS))
-        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.model = TranslationModel(config, len(self.source), len(self.target)).to(device)
+        self.model = TranslationModel(config, len(self.source), len(self.target)).to(chosen)
 
     def plan(self, current_phase: str = "") -> list[Phase]:
         return [Phase("cross_entropy", self.options.epochs, self.options.learning_rate)]

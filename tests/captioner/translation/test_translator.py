@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from captioner.errors import TextError
+from captioner.errors import ConfigError, TextError
 from captioner.translation.config import MAX_PIECES
 from captioner.translation.translator import Translator
 
@@ -83,6 +83,11 @@ def test_a_text_that_is_refused_can_get_an_empty_translation_in_its_place(transl
     assert [len(ranked) for ranked in translator.translations(texts, options, strict=False)] == [2, 1, 2, 1, 1, 1]
     with pytest.raises(TextError):
         translator.translate(texts)
+
+
+def test_a_device_that_cannot_be_used_is_named(tiny_translator):
+    with pytest.raises(ConfigError, match="the device abacus cannot be used"):
+        Translator(tiny_translator, "abacus")
 
 
 def test_probabilities_of_pieces_multiply_to_those_of_words(translator):

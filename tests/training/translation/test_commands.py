@@ -90,6 +90,15 @@ def test_sentences_that_cannot_be_read_are_scored_as_empty_translations(
     assert [bool(line["translation"]) for line in lines] == [True, False, True]
 
 
+def test_a_device_that_cannot_be_used_is_named(fit_translator, parallel_folder, tmp_path, capsys):
+    assert fit_translator("--device", "abacus") == 2
+    assert "the device abacus cannot be used" in capsys.readouterr().err and not (tmp_path / "run").exists()
+    assert fit_translator() == 0
+    arguments = ["evaluate-translator", "--data", str(parallel_folder), "--output", str(tmp_path / "test")]
+    assert main([*arguments, "--bundle", str(tmp_path / "run" / "bundle"), "--device", "meta"]) == 2
+    assert "the device meta cannot be used" in capsys.readouterr().err
+
+
 def write_checkpoint(folder, kind):
     folder.mkdir()
     run = {kind: {}, "options": {"seed": 0}}
