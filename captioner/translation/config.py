@@ -16,8 +16,12 @@ MAX_SIZE = 8192
 NOT_OF_TRANSLATORS = ("labels", "projection_dim", "text")
 """Options of a decoder that a translator does not have."""
 
-TRANSLATION = DecodingOptions(max_words=100, length_penalty=1.0, block_repeats=0)
-"""Default options of decoding. Words are pieces here, and a sentence may repeat them."""
+TRANSLATION = DecodingOptions(max_words=MAX_PIECES, length_penalty=1.0, block_repeats=0)
+"""Default options of decoding. Words are pieces here, and a sentence may repeat them.
+
+`max_words` lets a translation be as long as the longest text that is read. Shorter ones take no longer for it, because
+the search stops as soon as no hypothesis goes on.
+"""
 
 
 @dataclass(frozen=True)

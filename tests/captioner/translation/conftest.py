@@ -1,10 +1,12 @@
 """A tiny translator with random weights."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from captioner.translation.bundle import TranslatorBundle
-from captioner.translation.config import TranslatorConfig
+from captioner.translation.config import TRANSLATION, TranslatorConfig
 from captioner.translation.model import TranslationModel
 from captioner.translation.subwords import Subwords
 
@@ -22,7 +24,8 @@ def make_translator():
         source, target = Subwords.learn(ENGLISH, 80), Subwords.learn(GERMAN, 70)
         config = TranslatorConfig(**{**SIZES, **options})
         model = TranslationModel(config, len(source), len(target)).eval()
-        return TranslatorBundle(model, source, target, "en", "de", card="# A tiny translator\n")
+        decoding = replace(TRANSLATION, max_words=100)  # random weights seldom end a sentence
+        return TranslatorBundle(model, source, target, "en", "de", decoding, card="# A tiny translator\n")
 
     return make
 
