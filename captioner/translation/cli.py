@@ -18,7 +18,7 @@ from captioner.config import DecodingOptions
 from captioner.errors import CaptionerError, ConfigError, TextError
 
 if TYPE_CHECKING:  # imports torch, which `--help` should not wait for
-    from captioner.translation.translator import Translator
+    from captioner.translation.translator import Translation, Translator
 
 BAD_INPUT = 2
 """Exit status of an error that a user can fix."""
@@ -41,12 +41,20 @@ def translate(arguments: Sequence[str]) -> int:
         width = max(decoding.beam_width, options.translations)
         decoding = replace(decoding, captions_per_image=options.translations, beam_width=width)
         ranked = list(translator.translations(texts, decoding, strict=not is_stream))
-        if options.figure is not None:
+        _print(ranked, options.json)
+        for problem in problems:
+            print(f"error: {problem}", file=sys.stderr)
+        if options.figure is not None:  # last, so that a picture that cannot be written costs no translation
             _draw([translations[0] for translations in ranked], options.figure)
     except CaptionerError as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
-    if options.json:
+    return BAD_INPUT if problems else 0
+
+
+def _print(ranked: "Sequence[Sequence[Translation]]", as_json: bool) -> None:
+    """Print the translations of each text, best first, one on a line, or all as one JSON list."""
+    if as_json:
         from captioner.translation.serialise import translation_json
 
         entries = []
@@ -58,9 +66,6 @@ def translate(arguments: Sequence[str]) -> int:
         for translations in ranked:
             for each in translations:
                 print(each.text + (f" (probability {each.probability:.2g})" if len(translations) > 1 else ""))
-    for problem in problems:
-        print(f"error: {problem}", file=sys.stderr)
-    return BAD_INPUT if problems else 0
 
 
 def _read_lines(stream: BinaryIO, translator: "Translator") -> tuple[list[str], list[str]]:

@@ -58,6 +58,11 @@ def test_pictures_are_numbered_like_the_lines(run, tmp_path):
     assert sorted(file.name for file in tmp_path.glob("*.png")) == ["matrix-1.png", "matrix-3.png"]
 
 
+def test_a_picture_that_cannot_be_written_costs_no_translation(run, tmp_path):
+    status, out, (error,) = run("A dog runs.", "--figure", str(tmp_path / "matrix.docx"))
+    assert status == 2 and out == run("A dog runs.")[1] and "--figure" in error
+
+
 def test_a_text_that_is_refused_is_an_error(run):
     status, out, (error,) = run("A dog runs.", "...")
     assert status == 2 and not out and "reads the language 'en'" in error
