@@ -24,7 +24,7 @@ from captioner.bulk.cli import (
     writes_files,
 )
 from captioner.config import MANY_PHOTOS, RUNTIMES, DecodingOptions, choose_runtime
-from captioner.errors import CaptionerError, ConfigError, ImageError
+from captioner.errors import CaptionerError, ConfigError, ImageError, TextError
 
 if TYPE_CHECKING:  # these import torch, which `--help` should not wait for
     import numpy as np
@@ -180,6 +180,9 @@ def _caption(options: argparse.Namespace) -> int:
                 pictures.draw(path, captions[0], maps and maps[0])
             except ImageError as error:
                 print_error(error)
+                status = BAD_INPUT
+            except TextError as error:  # the caption cannot be translated
+                print_error(f"{path}: {error}")
                 status = BAD_INPUT
             bar.update()
     write.end()

@@ -10,6 +10,7 @@ import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from captioner import __main__ as command
 from captioner.bundle import Bundle, save_bundle
 from captioner.captioner import Caption, Captioner
 from captioner.config import CaptionerConfig, DecodingOptions
+from captioner.errors import TextError
 from captioner.figures import figure_strip
 from captioner.images.photo import ImageFrame, open_image
 from captioner.model.network import CaptionModel
@@ -329,6 +331,21 @@ def test_the_fast_runtime_is_the_default_for_several_photos(caption, photo, monk
     monkeypatch.setattr("captioner.config.MANY_PHOTOS", 3)
     assert caption(*(photo(f"{number}.png") for number in range(photos)), *options)[0] == 0
     assert runtimes == [runtime]
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_caption_that_cannot_be_translated_is_reported_with_its_photo(caption, photo, monkeypatch, options):
+    def refuse(captions):
+        raise TextError("the text has no letter that this translator knows")
+
+    translator = SimpleNamespace(translate_captions=refuse, bundle=SimpleNamespace(target_language="de"))
+    monkeypatch.setattr("captioner.__main__.load_translator", lambda *_: translator)
+    first, second = photo("a.png"), photo("b.png")
+    status, out, err = caption(first, second, "--language", "de", *options)
+    assert status == 2 and out.strip() == ("[]" if options else "")
+    assert err.splitlines() == [
+        f"error: {path}: the text has no letter that this translator knows" for path in (first, second)
+    ]
 
 
 def test_options_may_stand_between_photos(caption, photo):

@@ -30,6 +30,7 @@ from training.confidence.plots import confidence_plots
 from training.confidence.rightness import Judge, words_of_references
 from training.confidence.scores import score_confidences
 from training.data.records import ImageRecord
+from training.evaluation.folder import make_folder
 from training.evaluation.metrics import METRICS, Scores, check_references, score_captions
 from training.evaluation.page import draw_cards, render_page, write_file
 from training.grounding.boxes import BoxSet, without_ambiguous_names
@@ -63,7 +64,7 @@ def evaluate(
     records = _check_records(records)
     boxes = without_ambiguous_names(boxes, [record.path for record in records]) if boxes else None
     if ranks.leads:
-        _make_folder(Path(output) / "photos")
+        make_folder(Path(output) / "photos")
     progress = progress and ranks.leads
     options = dataclasses.replace(options, captions_per_image=1)
     reference_scores = ground_references(captioner, records, boxes, batch_size, progress, ranks) if boxes else None
@@ -105,7 +106,7 @@ def write_evaluation(
     """
     records = _check_records(records)
     output = Path(output)
-    _make_folder(output / "photos")
+    make_folder(output / "photos")
     references = {record.image_id: record.captions for record in records}
     scores = score_captions({image_id: caption.text for image_id, caption in captions.items()}, references)
     judge = Judge(words_of_references(records))
@@ -233,10 +234,3 @@ def _encode_json(value: Any, name: str, indent: int | None) -> bytes:
         return (json.dumps(value, indent=indent, allow_nan=False) + "\n").encode()
     except (TypeError, ValueError) as error:
         raise DataError(f"{name} cannot be written: {error}; ids and details must be texts and numbers") from error
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{folder} cannot be created for the evaluation: {error.strerror}; choose another") from error

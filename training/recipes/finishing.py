@@ -15,6 +15,7 @@ from captioner.config import DecodingOptions
 from captioner.counting import counted
 from captioner.errors import DataError
 from captioner.files import read_json, write_json
+from captioner.model.devices import choose_device
 from captioner.model.weights import tensors_sha256
 from training.data.dataset import CaptionDataset
 from training.data.features import FeatureView, fill_cache, open_cache
@@ -50,7 +51,7 @@ class DecodingChoice:
         options = FitOptions(validation_images=photos)
         splits = [training_splits(data, options)[1] for data in data_sets]
         model, config = bundle.model, bundle.config
-        model.to(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))).eval()
+        model.to(choose_device(device)).eval()
         view = FeatureView(None)
         self._weights = tensors_sha256(model)
         features = open_cache(cache, model.encoder, tensors_sha256(model.encoder.stages), config, view)

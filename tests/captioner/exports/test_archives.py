@@ -64,6 +64,7 @@ def test_no_member_leaves_the_folder_or_takes_the_place_of_another(tmp_path):
         assert not [member for member in tar.getnames() if member.startswith(("/", ".")) or "\\" in member]
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # webdataset leaves shards open
 def test_webdataset_reads_shards(tmp_path):
     import webdataset
 
