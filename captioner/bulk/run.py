@@ -180,7 +180,8 @@ class _Run:
     def _place_of(self, photo: Photo, captions: Sequence[Caption]) -> dict[str, Any]:
         """Return what only some formats keep of a photo: its sidecar's path, or its relative path and size."""
         if self._options.sidecars is not None:
-            return {"sidecar": photo.relative_path}
+            # Captions to review have no sidecar, so its absence must not caption them again.
+            return {} if self._options.is_unsure(captions[0]) else {"sidecar": photo.relative_path}
         if self._options.format in EXPORT_SUFFIXES:
             frame = captions[0].frame
             return {"path": photo.relative_path.replace(os.sep, "/"), "size": [frame.width, frame.height]}
