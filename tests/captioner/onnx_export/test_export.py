@@ -63,6 +63,8 @@ def test_captions_equal_those_of_the_library(tiny_bundle, photos, tmp_path, opti
     decoder = bundle.model.decoder
     with torch.random.fork_rng():  # the caption depends on the photo
         torch.manual_seed(0)
+        for parameter in decoder.parameters():
+            torch.nn.init.normal_(parameter)
         for layer in (decoder.init_hidden, decoder.init_cell, decoder.context_to_output, decoder.context_to_lstm):
             torch.nn.init.normal_(layer.weight, std=3)
     assert len(assert_same_captions(bundle, photos, tmp_path / "onnx")) > 1
