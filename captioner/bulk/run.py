@@ -167,10 +167,11 @@ class _Run:
                     continue
                 if isinstance(result, PhotoWarning):
                     captions = _with_warning(captions, result)
-                target = unsure if self._options.is_unsure(captions[0]) else entries
-                target.append(
-                    entry_of(photo.name, captions, self._options.everything) | self._place_of(photo, captions)
-                )
+                entry = entry_of(photo.name, captions, self._options.everything)
+                if self._options.is_unsure(captions[0]):
+                    unsure.append(entry)
+                else:
+                    entries.append(entry | self._place_of(photo, captions))
             except ImageError as error:
                 self._refuse(photo, error)
         self._unsure.append(unsure)
