@@ -10,9 +10,8 @@ from typing import IO, Any
 
 from captioner.bulk.journal import Journal
 from captioner.errors import ConfigError, DataError
-from captioner.exports.sidecars import SIDECAR_ENDINGS
+from captioner.exports.records import SIDECAR_ENDINGS
 from captioner.files import atomic_file
-from captioner.name_set import NameSet
 
 SUFFIXES = {"jsonl": ".jsonl", "csv": ".csv", "coco": ".json"}
 """Formats that are a single file -> its extension."""
@@ -99,6 +98,8 @@ def _path(entry: dict[str, Any]) -> str:
 
 def _is_unique(journal: Journal, key: Callable[[dict[str, Any]], int | str | None]) -> bool:
     """Return whether every photo has a key of its own."""
+    from captioner.name_set import NameSet  # here, so that `--help` does not wait for numpy
+
     keys = NameSet()
     values = map(key, journal.entries())
     return all(value is not None and keys.add(str(value)) for value in values)

@@ -8,8 +8,7 @@ from captioner.errors import ConfigError
 from captioner.exports import texts
 from captioner.exports.archives import tar_shard, zip_copies, zip_sidecars, zip_with_photos
 from captioner.exports.names import UniqueNames, safe_name
-from captioner.exports.records import ExportRecord
-from captioner.exports.sidecars import SIDECAR_ENDINGS
+from captioner.exports.records import SIDECAR_ENDINGS, ExportRecord
 
 _CHUNK_BYTES = 1 << 16
 _ZIP = "application/zip"

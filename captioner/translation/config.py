@@ -19,8 +19,8 @@ NOT_OF_TRANSLATORS = ("labels", "projection_dim", "text")
 TRANSLATION = DecodingOptions(max_words=MAX_PIECES, length_penalty=1.0, block_repeats=0)
 """Default options of decoding. Words are pieces here, and a sentence may repeat them.
 
-`max_words` lets a translation be as long as the longest text that is read. Shorter ones take no longer for it, because
-the search stops as soon as no hypothesis goes on.
+`max_words` lets a translation be as long as the longest text that is read. It costs no time once a translator ends its
+sentences, because the search stops when no hypothesis goes on.
 """
 
 
