@@ -18,8 +18,9 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from captioner.bulk.exports import check_inside, write_journal
+from captioner.bulk.formats import EXPORT_SUFFIXES
 from captioner.bulk.options import BulkOptions, Totals
-from captioner.bulk.outputs import EXPORT_SUFFIXES, write_coco, write_csv
+from captioner.bulk.outputs import write_coco, write_csv
 from captioner.bulk.remote import is_address
 from captioner.bulk.sidecars import SidecarPaths
 from captioner.bulk.sources import Photo, is_archive, photos_at, read_square
