@@ -22,6 +22,11 @@ QUERIES = ("hidden", "hidden_word")
 GATES = ("scalar", "vector", "off")
 HARD_CONTEXTS = ("likeliest", "expected")
 FITS = ("squash", "crop", "pad")
+SIDECAR_ENDINGS = {"txt": ".txt", "caption": ".caption"}
+"""Format -> extension of its files."""
+
+ON_CONFLICT = ("skip", "keep-copy", "overwrite")
+"""What happens to a file that is there already: it stays; it is renamed first; it is replaced."""
 
 MAX_IMAGE_SIZE = 4096
 """Maximum side of the encoder's square input, pixels."""

@@ -19,8 +19,9 @@ from filelock import FileLock, Timeout
 
 from captioner.bulk.copy_folders import check_copies
 from captioner.bulk.exports import check_inside, write_journal
+from captioner.bulk.formats import EXPORT_SUFFIXES
 from captioner.bulk.options import BulkOptions, Totals
-from captioner.bulk.outputs import EXPORT_SUFFIXES, write_coco, write_csv
+from captioner.bulk.outputs import write_coco, write_csv
 from captioner.bulk.remote import is_address
 from captioner.bulk.sidecars import SidecarPaths
 from captioner.bulk.sources import Photo, is_archive, photos_at, read_square
@@ -181,8 +182,7 @@ class _Run:
     def _place_of(self, photo: Photo, captions: Sequence[Caption]) -> dict[str, Any]:
         """Return what only some formats keep of a photo: its sidecar's path, or its relative path and size."""
         if self._options.sidecars is not None:
-            # Captions to review have no sidecar, so its absence must not caption them again.
-            return {} if self._options.is_unsure(captions[0]) else {"sidecar": photo.relative_path}
+            return {"sidecar": photo.relative_path}
         if self._options.format in EXPORT_SUFFIXES:
             frame = captions[0].frame
             return {"path": photo.relative_path.replace(os.sep, "/"), "size": [frame.width, frame.height]}

@@ -4,21 +4,17 @@
 yields the same bytes. `export_file` says the name and media type of that file.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from captioner.exports.formats import (
-        EXPORT_FORMATS,
-        ExportFile,
-        ExportFormat,
-        ExportOptions,
-        export_chunks,
-        export_file,
-        export_format,
-        write_export,
-    )
-    from captioner.exports.records import ExportRecord
+from captioner.exports.formats import (
+    EXPORT_FORMATS,
+    ExportFile,
+    ExportFormat,
+    ExportOptions,
+    export_chunks,
+    export_file,
+    export_format,
+    write_export,
+)
+from captioner.exports.records import ExportRecord
 
 __all__ = [
     "EXPORT_FORMATS",
@@ -31,11 +27,3 @@ __all__ = [
     "export_format",
     "write_export",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used: the command line reads modules of this room before any package."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "records" if name == "ExportRecord" else "formats"
-    return getattr(import_module(f"{__name__}.{module}"), name)

@@ -1,4 +1,4 @@
-"""Photo with its captions, as all formats of exports take it, and the choices for files beside photos."""
+"""Photo with its captions, as all formats of exports take it."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -7,12 +7,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from captioner.errors import DataError
-
-SIDECAR_ENDINGS = {"txt": ".txt", "caption": ".caption"}
-"""Format -> extension of its files."""
-
-ON_CONFLICT = ("skip", "keep-copy", "overwrite")
-"""What happens to a file that is there already: it stays; it is renamed first; it is replaced."""
 
 _CONTROL = re.compile(r"[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 """Characters that XML and HTML cannot hold in any form."""

@@ -23,7 +23,7 @@ def sidecar_text(captions: Sequence[str], prefix: str = "", suffix: str = "") ->
 def write_sidecar(name: str, path: str, text: str, on_conflict: str) -> bool:
     """Write a sidecar atomically, in UTF-8; return False if a text was there and stays, because of `skip`.
 
-    name: name of the photo in errors. on_conflict: one of `captioner.exports.records.ON_CONFLICT`.
+    name: name of the photo in errors. on_conflict: one of `captioner.config.ON_CONFLICT`.
     Raises ImageError if it cannot be written.
     """
     content = text.encode()
