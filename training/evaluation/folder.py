@@ -1,4 +1,4 @@
-"""The folder that an evaluation or a comparison writes into."""
+"""The folder that an evaluation, a comparison or a recipe writes into."""
 
 from pathlib import Path
 
@@ -10,4 +10,4 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"{folder} cannot be created for the evaluation: {error.strerror}; choose another") from error
+        raise DataError(f"{folder} cannot be created: {error.strerror}; choose another") from error

@@ -12,6 +12,7 @@ from typing import Any
 from captioner.errors import CaptionerError, DataError
 from captioner.extras import needs_extra
 from captioner.files import read_json, write_json
+from training.evaluation.folder import make_folder
 
 STEPS, LOG = "steps.json", "recipe.log"
 
@@ -56,7 +57,7 @@ class StepLog:
 
     def __init__(self, output: Path):
         self.output = output
-        output.mkdir(parents=True, exist_ok=True)
+        make_folder(output)
 
     def run_steps(self, steps: Sequence[Step]) -> None:
         """Run the steps that are not finished. Raises DataError if steps.json is damaged."""

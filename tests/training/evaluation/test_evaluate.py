@@ -346,7 +346,7 @@ def test_impossible_evaluations_are_refused_before_captioning(records, tmp_path)
         ([], tmp_path, "nothing to score"),
         ([records[2], without_references], tmp_path, "image 2 has no reference"),
         ([records[0], records[2], records[0]], tmp_path, "image 2 occurs twice"),
-        (records, blocking_file, "cannot be created for the evaluation"),
+        (records, blocking_file, "cannot be created: "),
         ([records[1], records[4]], tmp_path, "none of the 2 photos .*broken.jpg"),
     ]:
         with pytest.raises(DataError, match=message):

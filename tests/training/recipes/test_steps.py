@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from captioner.errors import DataError
-from training.recipes.steps import Step, StepFailed, StepLog, duration
+from training.recipes.steps import Step, StepFailed, StepLog, duration, exit_status
 
 
 @pytest.fixture
@@ -67,6 +67,12 @@ def test_the_time_of_attempts_adds_up(tmp_path, monkeypatch):
     StepLog(tmp_path).run_steps([Step("a", {}, lambda: None)])
     assert StepLog(tmp_path).seconds() == {"a": 165.5}
     assert json.loads((tmp_path / "steps.json").read_text())["a"]["finished"]
+
+
+def test_a_file_as_output_is_refused_in_one_sentence(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert exit_status(lambda: StepLog(tmp_path / "file")) == 2
+    assert "file cannot be created: File exists; choose another" in capsys.readouterr().err
 
 
 def test_a_damaged_step_log_is_named(tmp_path):
