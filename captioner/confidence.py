@@ -22,6 +22,8 @@ SURE, LIKELY = 0.8, 0.5
 UNDESCRIBABLE_CONFIDENCE = 0.02
 """Maximum confidence in a caption of a picture that is blank, or of text, which the captioner cannot read."""
 _UNDESCRIBABLE = {"blank", "text"}  # kinds of warnings
+_MAX_NUMBER, _MIN_SCALE = 1e12, 1e-12
+"""Limits of the numbers in a file: no feature overflows within them, so a confidence is never NaN."""
 _UNKNOWN = math.nan
 
 
@@ -95,8 +97,8 @@ class Logistic:
             _numbers([feature.get(key) for feature in features.values()], f"{key} of {name}")
             for key in ("mean", "scale", "weight")
         ]
-        if not all(scale > 0 for scale in columns[1]):
-            raise ConfigError(f"every scale of {name} must be above 0")
+        if not all(scale >= _MIN_SCALE for scale in columns[1]):
+            raise ConfigError(f"every scale of {name} must be above 0, and at least {_MIN_SCALE:g}")
         (intercept,) = _numbers([values.get("intercept")], f"the intercept of {name}")
         return cls(tuple(features), *columns, intercept)
 
@@ -316,7 +318,7 @@ def _sigmoid(logit: float) -> float:
 
 
 def _numbers(values: Any, name: str) -> tuple[float, ...]:
-    """Check that values are finite numbers. Raises ConfigError."""
-    if not isinstance(values, list) or not all(map(is_number, values)):
-        raise ConfigError(f"{name} must be finite numbers")
+    """Check that values are finite numbers that overflow in no product. Raises ConfigError."""
+    if not isinstance(values, list) or not all(is_number(value) and abs(value) <= _MAX_NUMBER for value in values):
+        raise ConfigError(f"{name} must be finite numbers, from {-_MAX_NUMBER:g} to {_MAX_NUMBER:g}")
     return tuple(float(value) for value in values)

@@ -15,14 +15,15 @@ from typing import Any
 import torch
 from PIL import Image
 
-from captioner.bundle import FILES, load_bundle
-from captioner.captioner import Captioner
+from captioner.bundle import FILES, Bundle, load_bundle, save_bundle
+from captioner.bundle_json import CONFIDENCE, LABELS
+from captioner.captioner import Caption, Captioner
 from captioner.config import DecodingOptions
 from captioner.errors import BundleError, DataError, WeightsError
 from captioner.model.encoders import encoder_spec
 from stress.fuzz.kinds import WrongResult
 from stress.fuzz.mutations import json_bytes, mutate_bytes, mutate_json
-from stress.tiny_captioner import CONFIG, save_tiny_bundle
+from stress.tiny_captioner import CONFIG, labelled_bundle, tiny_bundle
 from training.runs.checkpoint import load_checkpoint, save_checkpoint
 
 _ENCODERS = ("vgg19", "timm:eva02_enormous_patch14_clip_224", "timm:vit_7b_patch16_dinov3", "timm:resnet18", "timm:x")
@@ -43,22 +44,24 @@ def _record_run() -> None:
 
 
 class Bundles:
-    """A small bundle with changed, missing or foreign files, or pickles."""
+    """A small bundle, with or without labels and confidence, with changed, missing or foreign files, or pickles."""
 
     expected: tuple[type[Exception], ...] = (BundleError, WeightsError)
 
     def __init__(self) -> None:
         torch.set_num_threads(1)
         encoder_spec(CONFIG.encoder)
-        with tempfile.TemporaryDirectory(prefix="fuzz-") as temporary:
-            save_tiny_bundle(Path(temporary) / "bundle")
-            self._files = {path.name: path.read_bytes() for path in (Path(temporary) / "bundle").iterdir()}
+        self._bundles = [_files_of(bundle) for bundle in (tiny_bundle(), labelled_bundle())]
 
     def case(self, rng: Random) -> None:
-        files = dict(self._files)
+        original = rng.choice(self._bundles)
+        files = dict(original)
+        names = [*FILES, "config.json", "model.safetensors", "metrics.json", "README.md"]
+        if LABELS in files:
+            names += [LABELS, CONFIDENCE] * 3
         for _ in range(rng.choice((1, 1, 1, 2))):
-            name = rng.choice((*FILES, "config.json", "model.safetensors", "metrics.json", "README.md"))
-            files[name] = self._mutate(name, rng)
+            name = rng.choice(names)
+            files[name] = self._mutate(name, original, rng)
         if rng.random() < 0.1:
             del files[rng.choice(sorted(files))]
         if rng.random() < 0.1:
@@ -70,11 +73,11 @@ class Bundles:
         if not all(bool(tensor.isfinite().all()) for tensor in bundle.model.parameters()):
             raise WrongResult("a weight is not a finite number")
         if rng.random() < 0.3 and bundle.config.image_size <= 256:
-            (caption,) = Captioner(bundle, "cpu", "exact").caption([_PHOTO], DecodingOptions(max_words=3))
-            caption.text.encode()
+            (caption,) = Captioner(bundle, "cpu", "exact").caption([_PHOTO], DecodingOptions(beam_width=2, max_words=3))
+            check_caption(caption)
 
-    def _mutate(self, name: str, rng: Random) -> bytes:
-        data = self._files[name]
+    def _mutate(self, name: str, files: dict[str, bytes], rng: Random) -> bytes:
+        data = files[name]
         if rng.random() < 0.05:
             return pickle.dumps(PickledCode())
         if name == "config.json" and rng.random() < 0.4:
@@ -83,7 +86,7 @@ class Bundles:
             return json_bytes(json.loads(data), rng)
         if name == "model.safetensors" and rng.random() < 0.7:
             return _with_header(data, rng)
-        return mutate_bytes(data, tuple(self._files.values()), rng)
+        return mutate_bytes(data, tuple(files.values()), rng)
 
 
 class Checkpoints:
@@ -123,6 +126,23 @@ class Checkpoints:
 def check_nothing_ran() -> None:
     if PickledCode.runs:
         raise WrongResult("a pickle was run")
+
+
+def check_caption(caption: Caption) -> None:
+    """Raise WrongResult if the text cannot be encoded, or a confidence is not a probability."""
+    caption.text.encode()
+    if unsound := [value for value in (caption.confidence, *caption.word_confidences) if not _is_sound(value)]:
+        raise WrongResult(f"a confidence is {unsound[0]}")
+
+
+def _is_sound(confidence: float | None) -> bool:
+    return confidence is None or 0 <= confidence <= 1
+
+
+def _files_of(bundle: Bundle) -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as temporary:
+        save_bundle(bundle, Path(temporary) / "bundle")
+        return {path.name: path.read_bytes() for path in (Path(temporary) / "bundle").iterdir()}
 
 
 def _save(value: Any, zipped: bool = True) -> bytes:

@@ -147,12 +147,24 @@ def broken(**changes) -> dict:
             "weight of word must be finite",
         ),
         (broken(photo={"intercept": 10**400, "weights": []}), "intercept of photo must be finite"),
+        (broken(photo={"intercept": 0, "weights": [1e300]}), "weights of photo must be finite numbers, from -1e\\+12"),
+        (
+            broken(word={"intercept": 0.0, "features": {"gate": {"mean": 0, "scale": 1e-300, "weight": 1}}}),
+            "every scale of word must be above 0, and at least 1e-12",
+        ),
         (broken(function_words=[1]), "function_words must be a list of words"),
     ],
 )
 def test_a_file_of_another_kind_raises_a_readable_error(values, problem):
     with pytest.raises(ConfigError, match=problem):
         ConfidenceModel.from_json(values)
+
+
+def test_the_largest_numbers_of_a_file_give_a_probability():
+    feature = {"mean": -1e12, "scale": 1e-12, "weight": 1e12}
+    values = {"intercept": 1e12, "features": {"best": feature, "words": feature | {"weight": -1e12}}}
+    model = ConfidenceModel.from_json(broken(caption=values))
+    assert 0 <= model.caption({"best": 1.0, "words": 9.0}) <= 1  # false for NaN
 
 
 # --- captioners
