@@ -22,7 +22,7 @@ import numpy as np
 from captioner.files import atomic_file, read_json, write_atomically, write_json
 from training.random_streams import TRAINING_SUBSET, sample, stream
 from training.recipes.steps import Step, StepFailed, StepLog, exit_status
-from training.translation.parallel_text import Pair, read_parallel
+from training.translation.parallel_text import Pair, read_parallel, write_parallel
 from training.translation.scores import scores_by_length
 
 VARIANTS = {"attention": "none", "last state": "last", "mean": "mean"}
@@ -93,9 +93,7 @@ def _prepare_data(options: argparse.Namespace) -> None:
     folder = options.output / "data"
     folder.mkdir(exist_ok=True)
     for split, chosen in (("train", train), ("val", text.split("val"))):
-        for side, language in enumerate((options.source, options.target)):
-            lines = "".join(f"{' '.join(pair[side].split())}\n" for pair in chosen)  # a sentence may hold line breaks
-            write_atomically(folder / f"{split}.{language}", lines)
+        write_parallel(folder, split, chosen, (options.source, options.target))
 
 
 def join_pairs(pairs: Sequence[Pair], count: int) -> list[Pair]:

@@ -22,7 +22,7 @@ def translator_card(
     reads = {"none": f"{config.attention} attention, {config.score} score"}.get(
         config.summary, f"one fixed vector, the {config.summary} annotation"
     )
-    return f"""# {text.source} to {text.target} translator
+    return f"""# Translator from {text.source} to {text.target}
 
 A translator with attention (Bahdanau et al. 2015), trained with `python -m training fit-translator`.
 

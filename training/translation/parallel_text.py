@@ -15,6 +15,7 @@ from pathlib import Path
 
 from captioner.counting import counted
 from captioner.errors import DataError
+from captioner.files import write_atomically
 from captioner.translation.subwords import normalise
 from training.data.readers.files import is_text
 from training.data.readers.text_lines import text_lines
@@ -103,6 +104,16 @@ def read_parallel(path: Path, source: str, target: str) -> ParallelText:
     if "train" in splits and "val" not in splits:
         splits["train"], splits["val"] = _divided(splits["train"])
     return ParallelText(source, target, splits, tuple(counts.notes()))
+
+
+def write_parallel(folder: Path, split: str, pairs: Iterable[Pair], languages: tuple[str, str]) -> None:
+    """Write pairs as two files of lines, such as `train.en` and `train.de`. Line breaks within a sentence are dropped.
+
+    languages: source and target.
+    """
+    for language, sentences in zip(languages, list(zip(*pairs, strict=True)) or [(), ()], strict=True):
+        lines = "".join(f"{' '.join(sentence.split())}\n" for sentence in sentences)
+        write_atomically(folder / f"{split}.{language}", lines)
 
 
 def _readers(path: Path, source: str, target: str) -> dict[str, tuple[Path, Callable[[], Iterator[Pair]]]]:
