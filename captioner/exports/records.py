@@ -31,6 +31,8 @@ class ExportRecord:
     """Confidence of the first caption, 0 to 1, if known."""
     words: Sequence[Mapping[str, Any]] | None = None
     """Words of the first caption as JSON objects, such as those of `caption_json`; only `jsonl` has them."""
+    language: str | None = None
+    """Code of the language of the captions, if known; `html`, `jsonl` and `webdataset` say it."""
 
     def __post_init__(self) -> None:
         if not _is_encodable(self.name, "surrogateescape"):  # a file name may have bytes that are not UTF-8
