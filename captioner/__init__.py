@@ -29,15 +29,7 @@ def load_translator(language_or_path: "Path | str", device: str | None = None) -
     Raises BundleError if there is none for the language, with those that there are, or if the folder cannot be used,
     and ConfigError if the device cannot.
     """
-    from captioner.errors import BundleError
-    from captioner.translation.bundle import load_translator_bundle, shipped_translators
+    from captioner.translation.bundle import load_translator_bundle, translator_folder
     from captioner.translation.translator import Translator
 
-    shipped = shipped_translators()
-    folder = shipped.get(str(language_or_path), Path(language_or_path))
-    if not folder.is_dir():
-        raise BundleError(
-            f"there is no translator {str(language_or_path)!r}: name a language that ships"
-            f" ({', '.join(shipped) or 'none'}), or the folder of a translator"
-        )
-    return Translator(load_translator_bundle(folder), device)
+    return Translator(load_translator_bundle(translator_folder(language_or_path)), device)

@@ -117,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     output.add_argument(
         "--language", metavar="L",
-        help="print the caption in another language: the code of a translator that ships, or a translator's folder",
+        help="write the caption in another language: the code of a translator that ships, or a translator's folder",
     )  # fmt: skip
     output.add_argument(
         "--json", action="store_true",
@@ -300,8 +300,10 @@ class PlainLines:
     def photo(self, path: Path, captions: "Sequence[Caption]", maps: "Sequence[np.ndarray] | None" = None) -> None:
         from captioner.confidence import wording
 
-        for caption in captions:
-            text = caption.translated(self._translator).translation.text if self._translator else caption.text
+        texts = [caption.text for caption in captions]
+        if self._translator is not None:
+            texts = [translated.translation.text for translated in self._translator.translate_captions(captions)]
+        for caption, text in zip(captions, texts, strict=True):
             notes = ["a guess"] if wording(caption.confidence) == "guess" else []
             notes += [f"probability {caption.probability:.2g}"] if len(captions) > 1 else []
             _print(f"{path}: {text}" + (f" ({', '.join(notes)})" if notes else ""))
@@ -327,7 +329,8 @@ class JsonLines:
         if self._translator is not None:
             from captioner.translation.serialise import add_translations
 
-            add_translations(entry, captions, self._translator)
+            translations = self._translator.translate_captions(captions)
+            add_translations(entry, translations, self._translator.bundle.target_language)
         _print(self._opening + json.dumps(entry, ensure_ascii=self._ascii), end="")
         self._opening = ",\n"
 

@@ -1,12 +1,12 @@
 """JSON files of a bundle, read and checked without torch: config, vocabulary, metrics and confidence model."""
 
-import json
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from captioner.confidence import ConfidenceModel
 from captioner.errors import BundleError, ConfigError
+from captioner.half_characters import parse_json
 from captioner.vocabulary import Vocabulary
 
 FORMAT_VERSION = 1
@@ -84,8 +84,6 @@ def read_json(path: Path, if_missing: Any = None) -> Any:
     if if_missing is not None and not path.is_file():
         return if_missing
     try:
-        value = json.loads(path.read_bytes())
-        json.dumps(value, ensure_ascii=False).encode()  # lone surrogates can be read, but not written
-        return value
+        return parse_json(path.read_bytes())
     except (ValueError, RecursionError, OSError) as error:
         raise BundleError(f"{path} cannot be read as JSON ({error}): copy it again from its source") from error

@@ -29,7 +29,7 @@ from captioner.errors import (
 from service.http.auth import TokenMissing, TokenWrong, TooManyFailures
 from service.http.rates import RateLimitExceeded
 from service.inference.batching import DeadlinePassed, QueueFull, Stopping
-from service.inference.occlusion import DifferentCaptioner
+from service.inference.recomputing import DifferentCaptioner
 from service.inference.translating import BrokenTranslator
 from service.jobs.trainings import TrainingConflict, UnknownTraining
 from service.store.archives import ArchiveError

@@ -8,10 +8,13 @@ from pathlib import Path
 from flask import Blueprint, Response, abort, make_response, render_template, send_from_directory, url_for
 
 from service.api.operations import current_service
+from service.bottleneck import read_bottleneck
 from service.store.versions import BUILT_IN
 
 _PACKAGE = Path(__file__).parent
 WEB = _PACKAGE / "web"
+BOTTLENECK = WEB / "bottleneck.json"
+"""Figures of the bottleneck, `table.json` of the recipe; the page does without."""
 EXAMPLES = folder if (folder := _PACKAGE / "examples").is_dir() else _PACKAGE.parent / "examples"
 """Inside an installed package, where setup.py copies them; next to the package in a checkout."""
 
@@ -42,15 +45,15 @@ def retrain() -> Response:
 @page.get("/attention")
 def attention() -> Response:
     """Return the page that explains attention with a caption: `?caption=ID&rank=N`, or an example."""
-    return _render_page("attention.html")
+    return _render_page("attention.html", bottleneck=read_bottleneck(BOTTLENECK))
 
 
-def _render_page(template: str) -> Response:
+def _render_page(template: str, **values: object) -> Response:
     service = current_service()
     shipped = service.settings.bundle is None and service.serving.version == BUILT_IN
     languages = [facts.language for facts in service.translators.all()]
     html = render_template(
-        template, version=static_version(), settings=service.settings, shipped=shipped, languages=languages
+        template, version=static_version(), settings=service.settings, shipped=shipped, languages=languages, **values
     )
     response = make_response(html)
     response.headers["Content-Security-Policy"] = POLICY

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from captioner import load_translator
 from captioner.arguments import count
 from captioner.bulk.formats import BESIDE_PHOTOS, EXPORT_SUFFIXES, FORMATS, format_of
 from captioner.config import ON_CONFLICT, SIDECAR_ENDINGS
@@ -101,8 +102,6 @@ def caption_to_files(
     """
     from captioner.ranks import Ranks
 
-    if options.language:
-        raise ConfigError("--language prints captions and cannot be combined with files of captions: leave it out")
     drawing = [name for name in ("figure", "overlays", "cells") if getattr(options, name)]
     if drawing or options.maps != "attention":
         raise ConfigError(
@@ -114,20 +113,26 @@ def caption_to_files(
 
     from captioner.bulk.run import caption_in_bulk
 
+    device = _device(options.device, ranks)
     with _show_progress(ranks, bulk) as events:
-        totals = caption_in_bulk(options.photos, bulk, lambda: load(_device(options.device, ranks)), ranks, events)
+        totals = caption_in_bulk(
+            options.photos, bulk, lambda: load(device), ranks, events, lambda: load_translator(options.language, device)
+        )
     if ranks.rank > 0:
         return 0
     _print_totals(totals, bulk)
     if not totals.unreadable:
         return 0
-    path = bulk.unreadable.path
-    print_error(f"{totals.unreadable:,} could not be read: see {path} for the reasons; remove it to try them again")
+    path, done = bulk.unreadable.path, "read or translated" if bulk.language else "read"
+    print_error(f"{totals.unreadable:,} could not be {done}: see {path} for the reasons; remove it to try them again")
     return UNREADABLE if ranks.size == 1 else 0  # torchrun treats any other status as a crash
 
 
 def bulk_options(options: argparse.Namespace, ranks: "Ranks") -> "BulkOptions":
-    """Return the options of a run. Raises ConfigError if arguments do not fit together."""
+    """Return the options of a run.
+
+    Raises ConfigError if arguments do not fit together, BundleError if there is no translator.
+    """
     from captioner.bulk.run import BulkOptions
     from captioner.bulk.sidecars import SidecarOptions
 
@@ -149,8 +154,17 @@ def bulk_options(options: argparse.Namespace, ranks: "Ranks") -> "BulkOptions":
     return BulkOptions(
         output, kind, options.recursive, options.batch_size,
         options.workers or default_workers(ranks), options.photo_seconds, options.json,
-        options.min_confidence, sidecars, on_conflict,
+        options.min_confidence, sidecars, on_conflict, _target_language(options.language),
     )  # fmt: skip
+
+
+def _target_language(language_or_path: str | None) -> str | None:
+    """Return the language that a translator writes. Raises BundleError if there is no such translator."""
+    if not language_or_path:
+        return None
+    from captioner.translation.bundle import read_languages, translator_folder
+
+    return read_languages(translator_folder(language_or_path))[1]
 
 
 def _reject_unused(options: argparse.Namespace, kind: str | None) -> None:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from captioner.bulk.entries import entry_language, written_text
 from captioner.bulk.journal import Journal
 from captioner.bulk.outputs import open_output
 from captioner.errors import ConfigError, DataError
@@ -149,10 +150,11 @@ def _record(entry: dict[str, Any]) -> ExportRecord:
     captions = (entry, *entry.get("alternatives", ()))
     return ExportRecord(
         entry["path"],
-        tuple(caption["caption"] for caption in captions),
+        tuple(map(written_text, captions)),
         Path(entry["image"]),
         tuple(entry["size"]),
         entry.get("confidence"),
+        language=entry_language(entry),
     )
 
 

@@ -37,6 +37,8 @@ class BulkOptions:
     """Options of the formats txt and caption; None for all others."""
     on_conflict: str = "skip"
     """Action for an existing file of `EXPORT_SUFFIXES` that no run wrote: one of `config.ON_CONFLICT`."""
+    language: str | None = None
+    """Language to translate the captions into; None: they stay as the captioner writes them."""
 
     @property
     def captions(self) -> Journal:

@@ -8,35 +8,38 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from captioner.bulk.entries import entry_language, written_text
 from captioner.bulk.journal import Journal
 from captioner.errors import DataError
 from captioner.files import atomic_file
 from captioner.name_set import NameSet
 
 _COLUMNS = ("image", "caption", "probability", "warnings", "confidence")
+_TRANSLATION_COLUMNS = ("language", "translation")
 _TEXT = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
 _NUMBER = re.compile(r"(?:.*\D)?(\d+)")
 
 
-def write_csv(journal: Journal, path: Path) -> None:
+def write_csv(journal: Journal, path: Path, translated: bool = False) -> None:
     """Write one row per caption, a photo's best first; the warnings are one text.
 
-    The confidence is empty if the captioner has no confidence model.
+    The confidence is empty if the captioner has no confidence model. translated: whether to write the language and the
+    text of each translation as well.
 
     Raises DataError.
     """
     with open_output(path, "w", **_TEXT) as file:
         rows = csv.writer(file)
-        rows.writerow(_COLUMNS)
+        rows.writerow(_COLUMNS + (_TRANSLATION_COLUMNS if translated else ()))
         for entry in journal.entries():
             warnings = " ".join(warning["message"] for warning in entry.get("warnings", ()))
             for caption in (entry, *entry.get("alternatives", ())):
                 row = entry["image"], caption["caption"], caption["probability"], warnings, caption.get("confidence")
-                rows.writerow(row)
+                rows.writerow(row + ((entry_language(caption), written_text(caption)) if translated else ()))
 
 
 def write_coco(journal: Journal, path: Path) -> None:
-    """Write COCO results: a list of `image_id` and `caption`, the best caption of each photo.
+    """Write COCO results: a list of `image_id` and `caption`, the best caption of each photo or its translation.
 
     image_id: the number at the end of the file name if every photo has a different one; else the file name; else, if
     file names repeat in several folders, the whole path. Raises DataError.
@@ -45,7 +48,7 @@ def write_coco(journal: Journal, path: Path) -> None:
     with open_output(path, "w", **_TEXT) as file:
         separator = "[\n"
         for entry in journal.entries():
-            result = {"image_id": image_id(entry), "caption": entry["caption"]}
+            result = {"image_id": image_id(entry), "caption": written_text(entry)}
             file.write(separator + json.dumps(result))
             separator = ",\n"
         file.write("\n]\n" if separator == ",\n" else "[]\n")

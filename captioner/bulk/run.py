@@ -18,6 +18,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from captioner.bulk.copy_folders import check_copies
+from captioner.bulk.entries import CaptionedPhoto, check_language
 from captioner.bulk.exports import check_inside, write_journal
 from captioner.bulk.formats import EXPORT_SUFFIXES
 from captioner.bulk.options import BulkOptions, Totals
@@ -26,10 +27,9 @@ from captioner.bulk.remote import is_address
 from captioner.bulk.sidecars import SidecarPaths
 from captioner.bulk.sources import Photo, is_archive, photos_at, read_square
 from captioner.bulk.workers import PhotoWorkers, open_workers, start_ahead
-from captioner.caption_json import photo_json, warnings_json
 from captioner.captioner import Caption, Captioner
 from captioner.config import DecodingOptions
-from captioner.errors import ConfigError, DataError, ImageError
+from captioner.errors import ConfigError, DataError, ImageError, TextError
 from captioner.exports.copies import require_exiv2, write_copy
 from captioner.exports.sidecars import sidecar_text, write_sidecar
 from captioner.images.finding import SkippedFiles
@@ -37,12 +37,13 @@ from captioner.images.photo import ImageFrame
 from captioner.images.warnings import PhotoWarning
 from captioner.name_set import NameSet
 from captioner.ranks import ALONE, Ranks, connected
+from captioner.translation.translator import Translator
 
 BATCHES_AHEAD = 2
 """Number of batches that are read ahead while one is captioned."""
 
 PreparedPhoto = tuple[Photo, tuple[np.ndarray, ImageFrame]]
-CaptionedPhoto = tuple[Photo, list[Caption], Future | None]
+WrittenPhoto = tuple[CaptionedPhoto, Future | None]
 """The future is that of the photo's copy or sidecar."""
 
 
@@ -69,12 +70,14 @@ def caption_in_bulk(
     load: Callable[[], tuple[Captioner, DecodingOptions]],
     ranks: Ranks = ALONE,
     events: BulkEvents = NO_EVENTS,
+    load_translator: Callable[[], Translator] | None = None,
 ) -> Totals:
     """Caption the photos of `inputs` (see `photos_at`) that the output does not have yet, each once.
 
-    load: called only if there is a photo to caption.
-    Raises ConfigError if another run writes this output, it lies among the photos, or the options need a confidence
-    that the captioner does not have; DataError if the output cannot be written or was not written by this function.
+    load, and load_translator if the options have a language: called only if there is a photo to caption.
+    Raises ConfigError if another run writes this output, it lies among the photos, it has captions in another language,
+    or the options need a confidence that the captioner does not have; DataError if the output cannot be written or was
+    not written by this function.
     """
     journals = options.captions, options.unreadable, options.unsure
     captions = options.captions
@@ -84,6 +87,7 @@ def caption_in_bulk(
         names = NameSet()
         for journal in journals:
             for entry in journal.entries():
+                check_language(entry, options.language, journal.path)
                 if sidecars is None or sidecars.is_done(entry):
                     names.add(entry["image"])
         events.begins(len(names))
@@ -96,7 +100,8 @@ def caption_in_bulk(
         if first is not None:
             captioner, decoding = load()
             _check_confidence(captioner, decoding, options)
-            run = _Run(options, captioner, decoding, events)
+            translator = load_translator() if options.language else None
+            run = _Run(options, captioner, decoding, events, translator)
             run.caption(chain([first], photos))
         if skipped:
             events.skipped(skipped)
@@ -109,8 +114,16 @@ def caption_in_bulk(
 
 
 class _Run:
-    def __init__(self, options: BulkOptions, captioner: Captioner, decoding: DecodingOptions, events: BulkEvents):
+    def __init__(
+        self,
+        options: BulkOptions,
+        captioner: Captioner,
+        decoding: DecodingOptions,
+        events: BulkEvents,
+        translator: Translator | None,
+    ):
         self._options, self._captioner, self._decoding, self._events = options, captioner, decoding, events
+        self._translator = translator
         self._captions, self._unreadable, self._unsure = options.captions, options.unreadable, options.unsure
         self.kept = 0
         """Photos whose sidecar somebody wrote while they were captioned."""
@@ -125,7 +138,7 @@ class _Run:
 
             with closing(start_ahead(photos, start, BATCHES_AHEAD * batch_size)) as started:
                 readable = self._readable(started)
-                unwritten: deque[list[CaptionedPhoto]] = deque()
+                unwritten: deque[list[WrittenPhoto]] = deque()
                 while batch := list(islice(readable, batch_size)):
                     unwritten.append(self._caption_batch(batch, workers if copies else None))
                     if len(unwritten) > copies:  # copies are written while the next batch is captioned
@@ -140,51 +153,74 @@ class _Run:
             except ImageError as error:
                 self._refuse(photo, error)
 
-    def _caption_batch(self, batch: Sequence[PreparedPhoto], copy_workers: PhotoWorkers | None) -> list[CaptionedPhoto]:
+    def _caption_batch(self, batch: Sequence[PreparedPhoto], copy_workers: PhotoWorkers | None) -> list[WrittenPhoto]:
         squares, frames = zip(*(prepared for _, prepared in batch), strict=True)
         captions_by_photo = self._captioner.caption_pixels(np.stack(squares), frames, self._decoding)
+        photos = [photo for photo, _ in batch]
+        captioned = self._translated(photos, captions_by_photo)
+        return [(each, self._start_copy(copy_workers, each)) for each in captioned]
+
+    def _translated(self, photos: Sequence[Photo], captions_by_photo: Sequence[list[Caption]]) -> list[CaptionedPhoto]:
+        """Return photos with their captions and, if wanted, translations; refuse photos that have none."""
+        captioned = list(map(CaptionedPhoto, photos, captions_by_photo))
+        if self._translator is None:
+            return captioned
+        readable = [each for each in captioned if self._can_translate(each)]
+        translations = iter(self._translator.translate_captions([c for each in readable for c in each.captions]))
+        language = self._options.language
         return [
-            (photo, captions, self._start_copy(copy_workers, photo, captions))
-            for (photo, _), captions in zip(batch, captions_by_photo, strict=True)
+            replace(each, language=language, translations=list(islice(translations, len(each.captions))))
+            for each in readable
         ]
 
-    def _start_copy(self, workers: PhotoWorkers | None, photo: Photo, captions: Sequence[Caption]) -> Future | None:
+    def _can_translate(self, captioned: CaptionedPhoto) -> bool:
+        try:
+            for caption in captioned.captions:
+                self._translator.encode(caption.text)
+        except TextError as error:
+            self._refuse(captioned.photo, ImageError(f"{captioned.photo.name}: {error}"))
+            return False
+        return True
+
+    def _start_copy(self, workers: PhotoWorkers | None, captioned: CaptionedPhoto) -> Future | None:
         """Start writing a photo's copy or sidecar with its captions; return None if none is wanted."""
-        if workers is None or self._options.is_unsure(captions[0]):
+        if workers is None or self._options.is_unsure(captioned.captions[0]):
             return None
+        photo, texts = captioned.photo, captioned.texts
         if sidecars := self._options.sidecars:
-            text = sidecar_text([caption.text for caption in captions], sidecars.prefix, sidecars.suffix)
+            text = sidecar_text(texts, sidecars.prefix, sidecars.suffix)
             return workers.submit(write_sidecar, photo.name, photo.relative_path, text, sidecars.on_conflict)
         target = str(self._options.output / photo.relative_path)
-        return workers.submit(write_copy, photo.name, photo.source, target, captions[0].text)
+        return workers.submit(write_copy, photo.name, photo.source, target, texts[0])
 
-    def _write(self, batch: Sequence[CaptionedPhoto]) -> None:
+    def _write(self, batch: Sequence[WrittenPhoto]) -> None:
         entries, unsure = [], []
-        for photo, captions, copy in batch:
+        for captioned, copy in batch:
             try:
                 result = copy.result() if copy is not None else None
                 if result is False:
                     self.kept += 1
                     continue
                 if isinstance(result, PhotoWarning):
-                    captions = _with_warning(captions, result)
-                entry = entry_of(photo.name, captions, self._options.everything)
-                if self._options.is_unsure(captions[0]):
+                    captioned = captioned.with_warning(result)
+                entry = captioned.entry(self._options.everything)
+                if self._options.is_unsure(captioned.captions[0]):
                     unsure.append(entry)
                 else:
-                    entries.append(entry | self._place_of(photo, captions))
+                    entries.append(entry | self._place_of(captioned))
             except ImageError as error:
-                self._refuse(photo, error)
+                self._refuse(captioned.photo, error)
         self._unsure.append(unsure)
         self._captions.append(entries)
         self._events.captioned(len(entries) + len(unsure))
 
-    def _place_of(self, photo: Photo, captions: Sequence[Caption]) -> dict[str, Any]:
+    def _place_of(self, captioned: CaptionedPhoto) -> dict[str, Any]:
         """Return what only some formats keep of a photo: its sidecar's path, or its relative path and size."""
+        photo = captioned.photo
         if self._options.sidecars is not None:
             return {"sidecar": photo.relative_path}
         if self._options.format in EXPORT_SUFFIXES:
-            frame = captions[0].frame
+            frame = captioned.captions[0].frame
             return {"path": photo.relative_path.replace(os.sep, "/"), "size": [frame.width, frame.height]}
         return {}
 
@@ -200,28 +236,6 @@ def _totals(options: BulkOptions) -> Totals:
         warnings.update(warning["kind"] for warning in entry.get("warnings", ()))
     unreadable, unsure = (sum(1 for _ in journal.entries()) for journal in (options.unreadable, options.unsure))
     return Totals(captioned, unreadable, unsure, dict(warnings))
-
-
-def entry_of(name: str, captions: Sequence[Caption], everything: bool) -> dict[str, Any]:
-    """Return a photo's line of the journal, with any confidences; everything: all fields of `photo_json`."""
-    if everything:
-        return photo_json(name, captions)
-    values = [
-        {"caption": caption.text, "probability": caption.probability}
-        | ({} if caption.confidence is None else {"confidence": caption.confidence})
-        for caption in captions
-    ]
-    entry = {"image": name, **values[0]}
-    if len(values) > 1:
-        entry["alternatives"] = values[1:]
-    if captions[0].warnings:
-        entry["warnings"] = warnings_json(captions[0])
-    return entry
-
-
-def _with_warning(captions: Sequence[Caption], warning: PhotoWarning) -> list[Caption]:
-    frames = (replace(caption.frame, warnings=(*caption.frame.warnings, warning)) for caption in captions)
-    return [replace(caption, frame=frame) for caption, frame in zip(captions, frames, strict=True)]
 
 
 def _check_confidence(captioner: Captioner, decoding: DecodingOptions, options: BulkOptions) -> None:
@@ -287,7 +301,7 @@ def _finish(options: BulkOptions) -> None:
         if journal.path.exists():
             journal.finish()
     if options.format == "csv":
-        write_csv(options.captions, options.output)
+        write_csv(options.captions, options.output, options.language is not None)
     elif options.format == "coco":
         write_coco(options.captions, options.output)
     elif options.format in EXPORT_SUFFIXES:

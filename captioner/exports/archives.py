@@ -108,7 +108,7 @@ class TarShard:
     """Tar in the conventions of WebDataset, as img2dataset writes them: KEY.jpg, KEY.txt and KEY.json for each photo.
 
     The .txt has the captions, one on each line; the .json has `file_name`, `caption`, `captions`, and what is known of
-    `confidence`, `width` and `height`. See https://github.com/webdataset/webdataset.
+    `confidence`, `language`, `width` and `height`. See https://github.com/webdataset/webdataset.
     """
 
     def __init__(self, file) -> None:
@@ -123,6 +123,8 @@ class TarShard:
         values = {"file_name": name, "caption": record.captions[0], "captions": record.captions}
         if record.confidence is not None:
             values["confidence"] = record.confidence
+        if record.language is not None:
+            values["language"] = record.language
         if record.size is not None:
             values["width"], values["height"] = record.size
         contents = {

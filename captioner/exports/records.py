@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from captioner.errors import DataError
+from captioner.half_characters import has_half_character
 
 _CONTROL = re.compile(r"[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 """Characters that XML and HTML cannot hold in any form."""
@@ -31,14 +32,16 @@ class ExportRecord:
     """Confidence of the first caption, 0 to 1, if known."""
     words: Sequence[Mapping[str, Any]] | None = None
     """Words of the first caption as JSON objects, such as those of `caption_json`; only `jsonl` has them."""
+    language: str | None = None
+    """Code of the language of the captions, if known; `html`, `jsonl` and `webdataset` say it."""
 
     def __post_init__(self) -> None:
-        if not _is_encodable(self.name, "surrogateescape"):  # a file name may have bytes that are not UTF-8
+        if has_half_character(self.name, allow_bytes=True):
             raise DataError(f"the name {self.name!a} is not text: it holds half of a character; give another name")
         if not self.captions:
             raise DataError(f"{self.name} has no caption: leave the photo out, or write one")
         for caption in self.captions:
-            if not _is_encodable(caption, "strict"):
+            if has_half_character(caption):
                 raise DataError(f"the caption of {self.name} is not text: it holds half of a character; write it again")
             if match := _CONTROL.search(caption):
                 raise DataError(
@@ -61,13 +64,3 @@ class ExportRecord:
             raise DataError(
                 f"the photo {self.name} cannot be read ({error.strerror or error}): put it back, or leave it out"
             ) from error
-
-
-def _is_encodable(text: str, errors: str) -> bool:
-    if text.isascii():
-        return True
-    try:
-        text.encode("utf-8", errors)
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -53,12 +53,12 @@ def metadata_lines(photos: NamedRecords) -> Iterator[str]:
 
 
 def json_lines(photos: NamedRecords) -> Iterator[str]:
-    """Yield a line of JSON for each photo: `image`, `caption`, and what is known of `confidence`, `size` and `words`.
+    """Yield a line of JSON for each photo: `image`, `caption`, and what is known of the rest of the record.
 
-    Further captions are `caption_1`, `caption_2`, ...
+    That is `confidence`, `size`, `language` and `words`. Further captions are `caption_1`, `caption_2`, ...
     """
     for name, record in photos:
-        values = {"confidence": record.confidence, "size": record.size, "words": record.words}
+        values = {name: getattr(record, name) for name in ("confidence", "size", "language", "words")}
         known = {key: value for key, value in values.items() if value is not None}
         yield _json_line({"image": name, **_numbered("caption", record.captions), **known})
 
@@ -104,9 +104,10 @@ def html_page(photos: NamedRecords) -> Iterator[str]:
     for name, record in photos:
         size = "" if record.size is None else ' width="{}" height="{}"'.format(*record.size)
         source = html.escape(quote(os.fsencode(name), safe="/"))
+        language = "" if record.language is None else f' lang="{_attribute(record.language)}"'
         captions = html.escape("\n".join(record.captions)).replace("\r", "&#13;")
         yield (
-            f'<figure>\n<img src="{source}" alt="{_attribute(record.captions[0])}"{size} loading="lazy">\n'
+            f'<figure{language}>\n<img src="{source}" alt="{_attribute(record.captions[0])}"{size} loading="lazy">\n'
             f'<figcaption dir="auto" aria-hidden="true">{captions}</figcaption>\n</figure>\n'
         )
     yield _PAGE_END

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from captioner.errors import ConfigError
+from captioner.half_characters import parse_json
 from captioner.vocabulary import UNKNOWN, Vocabulary, tokenise
 
 IMAGENET = Path(__file__).parent / "imagenet_labels.json"
@@ -103,8 +104,7 @@ def _read_entry(class_id: int, value: Any) -> tuple[tuple[str, ...], tuple[str, 
 def read_label_names(path: Path) -> LabelNames:
     """Read a JSON file of names. Raises ConfigError."""
     try:
-        values = json.loads(Path(path).read_bytes())
-        json.dumps(values, ensure_ascii=False).encode()  # lone surrogates can be read, but not written
+        values = parse_json(Path(path).read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} cannot be read as JSON ({error}): name a file with the names of classes") from error
     try:

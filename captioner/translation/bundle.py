@@ -53,6 +53,21 @@ def shipped_translators() -> dict[str, Path]:
     return {folder.name.removeprefix("en-"): folder for folder in sorted(BUNDLES.glob("en-*")) if folder.is_dir()}
 
 
+def translator_folder(language_or_path: Path | str) -> Path:
+    """Return the folder of the translator that ships for a target language ("de"), or the folder that is named.
+
+    Raises BundleError, with the languages that ship, if there is none.
+    """
+    shipped = shipped_translators()
+    folder = shipped.get(str(language_or_path), Path(language_or_path))
+    if not folder.is_dir():
+        raise BundleError(
+            f"there is no translator {str(language_or_path)!r}: name a language that ships"
+            f" ({', '.join(shipped) or 'none'}), or the folder of a translator"
+        )
+    return folder
+
+
 def save_translator(bundle: TranslatorBundle, folder: Path) -> None:
     """Write a translator atomically, in place of an earlier one. Weights are stored in 16 bits.
 

@@ -1,13 +1,13 @@
 """`python -m captioner translate TEXT... --to LANGUAGE`: translations, and pictures of their attention matrices.
 
-With - each line of standard input gets one line of output: an empty one for a blank line, and for a line that cannot be
-translated, which is reported with its number on standard error.
+Each text gets one line of output. With - the texts are the lines of standard input. The line is empty for a blank line,
+and for a text that cannot be translated, which is reported with its number on standard error.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -28,19 +28,20 @@ _NOT_DECODING = ("captions_per_image", "hard_context", "repeat_nouns")
 def translate(arguments: Sequence[str]) -> int:
     """Translate the texts that the arguments name, or lines of standard input; return the exit status.
 
-    It is 2 for an error that a user can fix, also if only some of the lines cannot be translated.
+    It is 2 for an error that a user can fix, also if only some of the texts cannot be translated.
     """
     options = _parser().parse_args(arguments)
     try:
         translator = load_translator(options.to, options.device)
-        texts, problems = options.texts, []
-        if is_stream := texts == ["-"]:
+        if options.texts == ["-"]:
             texts, problems = _read_lines(sys.stdin.buffer, translator)
+        else:
+            texts, problems = options.texts, list(_refusals(options.texts, translator))
         chosen = {field.name for field in fields(DecodingOptions)} & vars(options).keys()
         decoding = replace(translator.decoding, **{name: getattr(options, name) for name in chosen})
         width = max(decoding.beam_width, options.translations)
         decoding = replace(decoding, captions_per_image=options.translations, beam_width=width)
-        ranked = list(translator.translations(texts, decoding, strict=not is_stream))
+        ranked = list(translator.translations(texts, decoding, strict=False))
         _print(ranked, options.json)
         for problem in problems:
             print(f"error: {problem}", file=sys.stderr)
@@ -66,6 +67,15 @@ def _print(ranked: "Sequence[Sequence[Translation]]", as_json: bool) -> None:
         for translations in ranked:
             for each in translations:
                 print(each.text + (f" (probability {each.probability:.2g})" if len(translations) > 1 else ""))
+
+
+def _refusals(texts: Sequence[str], translator: "Translator") -> Iterator[str]:
+    """Yield a sentence about each text that cannot be translated."""
+    for number, text in enumerate(texts, start=1):
+        try:
+            translator.encode(text)
+        except TextError as error:
+            yield f"text {number:,}: {error}"
 
 
 def _read_lines(stream: BinaryIO, translator: "Translator") -> tuple[list[str], list[str]]:

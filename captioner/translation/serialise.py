@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 from captioner.caption_json import plain_numbers
 
 if TYPE_CHECKING:
-    from captioner.captioner import Caption
-    from captioner.translation.translator import TranslatedCaption, Translation, Translator
+    from captioner.translation.translator import TranslatedCaption, Translation
 
 _DIGITS = 4
 
@@ -20,8 +19,7 @@ def translation_json(translation: "Translation") -> dict[str, Any]:
     probabilities = translation.word_probabilities
     return {
         "source": list(translation.source_words),
-        "translation": translation.text,
-        "probability": float(f"{translation.probability:.{_DIGITS}g}"),
+        **_without_words(translation),
         "words": [
             {
                 "text": word,
@@ -41,8 +39,20 @@ def translated_caption_json(translated: "TranslatedCaption", language: str) -> d
     return {"language": language, **values}
 
 
-def add_translations(entry: dict[str, Any], captions: "Sequence[Caption]", translator: "Translator") -> None:
-    """Add `translation` to a photo's entry of `caption_json.photo_json`, and to each alternative."""
-    language = translator.bundle.target_language
-    for values, caption in zip([entry, *entry.get("alternatives", [])], captions, strict=True):
-        values["translation"] = translated_caption_json(caption.translated(translator), language)
+def add_translations(
+    entry: dict[str, Any], translations: "Sequence[TranslatedCaption]", language: str, everything: bool = True
+) -> None:
+    """Add `translation` to a photo's entry, and to each of its `alternatives`.
+
+    translations: of the entry's captions, best first. everything: whether to add the words, with their weights and
+    maps, besides `language`, `translation` and `probability`.
+    """
+    for values, translated in zip([entry, *entry.get("alternatives", [])], translations, strict=True):
+        if everything:
+            values["translation"] = translated_caption_json(translated, language)
+        else:
+            values["translation"] = {"language": language, **_without_words(translated.translation)}
+
+
+def _without_words(translation: "Translation") -> dict[str, Any]:
+    return {"translation": translation.text, "probability": float(f"{translation.probability:.{_DIGITS}g}")}

@@ -4,6 +4,7 @@ import json
 import queue
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from flask import Response, request
@@ -148,6 +149,15 @@ def find_ranked(caption_id: str, rank: int) -> tuple[StoredCaption, Caption]:
             404, f"Caption {rank} does not exist: the photo has {counted(len(captions), 'caption')}; count from 1."
         )
     return entry, captions[rank - 1]
+
+
+@contextmanager
+def stored_photo(caption_id: str) -> Iterator[None]:
+    """Raise Problem (404) if the photo of a caption is missing, as it was deleted a moment ago."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise caption_not_found(caption_id) from error
 
 
 def caption_not_found(caption_id: str) -> Problem:

@@ -4,11 +4,10 @@ import numpy as np
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
-from service.api.captions import caption_not_found, find_ranked
+from service.api.captions import find_ranked, stored_photo
 from service.api.operations import current_service, json_response
 from service.api.schemas import CaptionPath, Evidence, Rank
-from service.errors import Problem, problem_responses
-from service.store.bounded_lock import TooManyWaiting, WaitTimeout
+from service.errors import problem_responses
 from service.store.captions import StoredCaption
 
 api = APIBlueprint(
@@ -34,13 +33,7 @@ def get_evidence(path: CaptionPath, query: Rank) -> Response:
 
 
 def occlusion_maps_for(entry: StoredCaption, rank: int) -> np.ndarray:
-    """Compute the occlusion maps [T, H, W] of a stored caption. Raises Problem, or DifferentCaptioner."""
+    """Compute the occlusion maps [T, H, W] of a stored caption. Raises Problem, and as `OcclusionMaps.maps`."""
     service = current_service()
-    try:
+    with stored_photo(entry.id):
         return service.occlusion_maps.maps(service.serving, entry, rank)
-    except FileNotFoundError as error:  # deleted a moment ago
-        raise caption_not_found(entry.id) from error
-    except (TooManyWaiting, WaitTimeout) as error:
-        raise Problem(
-            503, "Too many requests for occlusion maps are waiting: try again in a moment.", retry_after=5
-        ) from error

@@ -9,7 +9,7 @@ from captioner.captioner import Caption
 from captioner.counting import counted
 from captioner.figures import figure_strip, occlusion_heading
 from captioner.overlays import overlay, scaled_to
-from service.api.captions import caption_not_found, find_ranked
+from service.api.captions import find_ranked, stored_photo
 from service.api.occlusion import occlusion_maps_for
 from service.api.operations import current_service, picture_response, picture_responses, png_response
 from service.api.schemas import CaptionPath, FigureQuery, ImageQuery, OverlayPath, OverlayQuery
@@ -32,10 +32,8 @@ _NO_STORE = "no-store"
 @api.get("/<caption_id:id>/image", responses=picture_responses("image/jpeg"))
 def get_image(path: CaptionPath, query: ImageQuery) -> Response:
     """Return the photo: upright, at most 2048 pixels a side, without the camera's metadata."""
-    try:
+    with stored_photo(path.id):
         return picture_response(current_service().photos.jpeg(path.id, query.size), "image/jpeg", _FOREVER)
-    except FileNotFoundError as error:
-        raise caption_not_found(path.id) from error
 
 
 @api.get(
@@ -87,7 +85,5 @@ def _cache_control(query: FigureQuery) -> str:
 
 
 def _open_photo(caption_id: str) -> Image.Image:
-    try:
+    with stored_photo(caption_id):
         return current_service().photos.open(caption_id)
-    except FileNotFoundError as error:  # deleted a moment ago
-        raise caption_not_found(caption_id) from error

@@ -10,7 +10,7 @@ from captioner.captioner import Caption
 from captioner.labels.names import LabelNames
 from captioner.steps import CaptionSteps
 from captioner.vocabulary import END, Vocabulary
-from service.api.captions import caption_not_found, find_ranked
+from service.api.captions import find_ranked, stored_photo
 from service.api.operations import current_service, json_response
 from service.api.schemas import CaptionPath, Rank
 from service.api.step_schemas import CandidateDocument, LabelWeightDocument, StepDocument, StepsDocument
@@ -35,10 +35,8 @@ def get_steps(path: CaptionPath, query: Rank) -> Response:
     entry, caption = find_ranked(path.id, query.caption)
     service = current_service()
     serving = service.serving
-    try:
+    with stored_photo(entry.id):
         steps = service.steps.steps(serving, entry, query.caption)
-    except FileNotFoundError as error:  # deleted a moment ago
-        raise caption_not_found(entry.id) from error
     return json_response(_document(caption, steps, serving.captioner.bundle))
 
 

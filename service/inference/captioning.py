@@ -22,7 +22,8 @@ from captioner.config import DecodingOptions
 from captioner.images.photo import ImageFrame, open_image
 from service.inference.batching import Batcher, CaptionResult, DeadlinePassed, OnCaptionWords, Stopping
 from service.inference.documents import to_stored
-from service.inference.occlusion import MAX_WAITING, OcclusionMaps
+from service.inference.occlusion import OcclusionMaps
+from service.inference.recomputing import MAX_WAITING
 from service.inference.steps import StepRecomputation
 from service.inference.switching import Serving, Switch
 from service.inference.translating import Translators

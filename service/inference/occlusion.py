@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from captioner.captioner import Caption
 from captioner.config import DecodingOptions
-from service.inference.documents import captions_of
+from service.inference.recomputing import stored_caption
 from service.inference.switching import Serving
 from service.store.bounded_lock import BoundedLock
 from service.store.captions import StoredCaption
@@ -11,18 +12,6 @@ from service.store.photos import PhotoFolder
 
 CACHE_SIZE = 64
 """Number of captions whose maps are cached, so that the pictures of all words need one computation."""
-MAX_WAITING = 8
-"""Maximum number of requests that wait for computations on demand: half of the drawing threads."""
-
-
-class DifferentCaptioner(Exception):
-    """The caption was made by another captioner than the one in use, so its numbers cannot be recomputed."""
-
-    def __init__(self, caption_id: str, numbers: str = "occlusion maps") -> None:
-        super().__init__(
-            f"caption {caption_id} has no {numbers}, because another captioner made it than the one in use:"
-            " caption the photo again"
-        )
 
 
 class OcclusionMaps:
@@ -43,18 +32,17 @@ class OcclusionMaps:
         entry: just read from the store, so that the cache never answers for deleted captions.
         Raises DifferentCaptioner; FileNotFoundError if the photo was deleted; TooManyWaiting, WaitTimeout.
         """
-        if entry.model_version != serving.model_version:
-            raise DifferentCaptioner(entry.id)
-        cached = self._cache.get((entry.id, rank))  # without waiting for a computation
-        return self._compute(serving, entry, rank) if cached is None else cached
+        caption, options = stored_caption(serving, entry, rank, "occlusion maps")
+        key = entry.id, rank
+        cached = self._cache.get(key)  # without waiting for a computation
+        return self._compute(serving, key, caption, options) if cached is None else cached
 
-    def _compute(self, serving: Serving, entry: StoredCaption, rank: int) -> np.ndarray:
+    def _compute(
+        self, serving: Serving, key: tuple[str, int], caption: Caption, options: DecodingOptions
+    ) -> np.ndarray:
         with self._lock:
-            key = entry.id, rank
             if key not in self._cache:  # else another request has just computed them
-                options = DecodingOptions.from_json(entry.document["options"])
-                caption = captions_of(entry)[rank - 1]
-                self._cache[key] = serving.captioner.occlusion_maps(self._photos.open(entry.id), caption, options)
+                self._cache[key] = serving.captioner.occlusion_maps(self._photos.open(key[0]), caption, options)
             maps = self._cache[key]
             while len(self._cache) > CACHE_SIZE:
                 del self._cache[next(iter(self._cache))]  # the oldest

@@ -1,9 +1,7 @@
 """Steps of stored captions, recomputed on demand from the stored photo."""
 
-from captioner.config import DecodingOptions
 from captioner.steps import CaptionSteps
-from service.inference.documents import captions_of
-from service.inference.occlusion import DifferentCaptioner
+from service.inference.recomputing import stored_caption
 from service.inference.switching import Serving
 from service.store.bounded_lock import BoundedLock
 from service.store.captions import StoredCaption
@@ -22,9 +20,6 @@ class StepRecomputation:
 
         Raises DifferentCaptioner; FileNotFoundError if the photo was deleted; TooManyWaiting, WaitTimeout.
         """
-        if entry.model_version != serving.model_version:
-            raise DifferentCaptioner(entry.id, "steps")
-        options = DecodingOptions.from_json(entry.document["options"])
-        caption = captions_of(entry)[rank - 1]
+        caption, options = stored_caption(serving, entry, rank, "steps")
         with self._lock:
             return serving.captioner.steps(self._photos.open(entry.id), caption, options)

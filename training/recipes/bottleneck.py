@@ -4,7 +4,8 @@
 
 The same translator is trained with attention to all words, with the last state alone, and with the mean annotation
 alone: same sizes, same data, same epochs, several seeds. Sentences of Multi30k are short, so a third of the training
-pairs are joined in pairs, and a third in triples; validation sentences are scored alone, in pairs and in triples. A
+pairs are joined in pairs, and a third in triples; validation sentences are scored alone, and joined in pairs and in
+triples. Beside the scores stands the cost of attention: N x M, pieces of the source times pieces of the translation. A
 measured variant is not trained again, and a stopped one resumes. Output, in --output: table.md, table.json,
 lengths.png, and a folder for each variant and seed.
 """
@@ -12,10 +13,11 @@ lengths.png, and a folder for each variant and seed.
 import argparse
 import itertools
 import sys
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,7 +25,10 @@ from captioner.files import atomic_file, read_json, write_atomically, write_json
 from training.random_streams import TRAINING_SUBSET, sample, stream
 from training.recipes.steps import Step, StepFailed, StepLog, exit_status
 from training.translation.parallel_text import Pair, read_parallel, write_parallel
-from training.translation.scores import scores_by_length
+from training.translation.scores import length_group, scores_by_length
+
+if TYPE_CHECKING:  # imports torch, which `--help` should not wait for
+    from captioner.translation.bundle import TranslatorBundle
 
 VARIANTS = {"attention": "none", "last state": "last", "mean": "mean"}
 """Name -> `--summary` of the translator."""
@@ -31,6 +36,12 @@ LIMITS = (10, 15, 20, 30)
 """Upper limits of the length groups, in words of the source."""
 JOINED = (1, 2, 3)
 """Numbers of consecutive sentences that are joined to one."""
+KINDS = {"single": JOINED[:1], "joined": JOINED[1:]}
+"""Kind of validation sentences -> numbers of consecutive ones that are joined to one."""
+_TITLES = {"single": "Single sentences", "joined": "Two or three sentences joined to one"}
+
+Runs = Mapping[str, Sequence[Mapping[str, Any]]]
+"""Variant -> a result for each seed: length group -> `sentences`, `bleu`, `chrf`, `signature`, `cost`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,14 +66,17 @@ def _parser() -> argparse.ArgumentParser:
 def _write_results(options: argparse.Namespace) -> None:
     log = StepLog(options.output)
     log.run_steps(make_steps(options))
-    results = {
+    files = {
         name: [read_json(_folder(options.output, name, seed) / "result.json") for seed in range(options.seeds)]
         for name in VARIANTS
     }
-    write_json(options.output / "table.json", results)
-    write_atomically(options.output / "table.md", table(results))
+    results = {kind: {name: [file[kind] for file in runs] for name, runs in files.items()} for kind in KINDS}
+    setting = {name: getattr(options, name) for name in ("source", "target", "pairs", "epochs", "seeds")}
+    write_json(options.output / "table.json", {**setting, "results": results})
+    text = "\n".join(f"{_TITLES[kind]}:\n\n{table(runs)}" for kind, runs in results.items())
+    write_atomically(options.output / "table.md", text)
     draw_lengths(results, options.output / "lengths.png")
-    print(table(results), end="")
+    print(text, end="")
 
 
 def make_steps(options: argparse.Namespace) -> list[Step]:
@@ -72,7 +86,7 @@ def make_steps(options: argparse.Namespace) -> list[Step]:
     for name, seed in itertools.product(VARIANTS, range(options.seeds)):
         arguments = fit_arguments(options, name, seed)
         measure = partial(_measure, options, name, seed, arguments)
-        steps.append(Step(f"{name} {seed}", {"fit": arguments}, measure))
+        steps.append(Step(f"{name} {seed}", {"fit": arguments, "scored": list(KINDS)}, measure))
     return steps
 
 
@@ -122,21 +136,42 @@ def _measure(options: argparse.Namespace, name: str, seed: int, arguments: Seque
     if status := training([*arguments, *(["--resume"] if has_begun else [])]):
         raise StepFailed(f"{name} {seed}", status)
     text = read_parallel(options.output / "data", options.source, options.target)
-    pairs = [joined for count in JOINED for joined in join_pairs(text.split("val"), count)]
-    sources, references = zip(*pairs, strict=True)
     translator = Translator(load_translator_bundle(folder / "run" / "bundle"), options.device)
-    texts = [each.text for each in translator.translate(sources, strict=False)]
-    scores = scores_by_length(sources, texts, references, LIMITS)
-    write_json(folder / "result.json", {group: values.to_json() for group, values in scores.items()})
+    results = {}
+    for kind, counts in KINDS.items():
+        pairs = [joined for count in counts for joined in join_pairs(text.split("val"), count)]
+        sources, references = zip(*pairs, strict=True) if pairs else ((), ())
+        texts = [each.text for each in translator.translate(sources, strict=False)]
+        costs = _costs_by_length(translator.bundle, sources, texts)
+        results[kind] = {
+            group: values.to_json() | {"cost": costs[group]}
+            for group, values in scores_by_length(sources, texts, references, LIMITS).items()
+        }
+    write_json(folder / "result.json", results)
 
 
-def table(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """Return Markdown: a row for each length group, the mean BLEU of each variant and its range over the seeds."""
-    names = list(results)
-    lines = [f"| words of the source | sentences | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]
-    for group, first in results[names[0]][0].items():
-        cells = [_mean_and_range([seed[group]["bleu"] for seed in results[name]]) for name in names]
-        lines.append(f"| {group} | {first['sentences']:,} | {' | '.join(cells)} |")
+def _costs_by_length(
+    bundle: "TranslatorBundle", sources: Sequence[str], translations: Sequence[str]
+) -> dict[str, float]:
+    """Return length group -> mean N x M of a sentence: vectors to attend to times pieces of the translation."""
+    costs = defaultdict(list)
+    for source, translation in zip(sources, translations, strict=True):
+        vectors = len(bundle.source.encode(source)) if bundle.model.config.summary == "none" else 1
+        costs[length_group(source, LIMITS)].append(vectors * len(bundle.target.encode(translation)))
+    return {group: round(float(np.mean(values)), 1) for group, values in costs.items()}
+
+
+def table(runs: Runs) -> str:
+    """Return Markdown: a row for each length group, the mean BLEU of each variant and its range over the seeds.
+
+    The last column is the cost of the first variant.
+    """
+    names = list(runs)
+    head = ["words of the source", "sentences", *names, "N x M"]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for group, first in runs[names[0]][0].items():
+        cells = [_mean_and_range([seed[group]["bleu"] for seed in runs[name]]) for name in names]
+        lines.append(f"| {group} | {first['sentences']:,} | {' | '.join(cells)} | {first['cost']:,.0f} |")
     return "\n".join(lines) + "\n"
 
 
@@ -146,19 +181,21 @@ def _mean_and_range(values: Sequence[float]) -> str:
     return f"{np.mean(values):.1f} ({min(values):.1f} to {max(values):.1f})"
 
 
-def draw_lengths(results: Mapping[str, Sequence[Mapping[str, Any]]], file: Path) -> None:
-    """Plot the mean BLEU by length, with the range over the seeds as a band."""
+def draw_lengths(results: Mapping[str, Runs], file: Path) -> None:
+    """Plot the mean BLEU by length for each kind of sentences, with the range over the seeds as a band."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.subplots()
-    for name, runs in results.items():
-        groups = list(runs[0])
-        values = np.array([[run[group]["bleu"] for group in groups] for run in runs])
-        axes.plot(groups, values.mean(axis=0), marker="o", label=name)
-        axes.fill_between(groups, values.min(axis=0), values.max(axis=0), alpha=0.2)
-    axes.set(xlabel="words of the source sentence", ylabel="BLEU", ylim=(0, None))
-    axes.legend()
+    figure = Figure(figsize=(5 * len(results), 4), layout="constrained")
+    for axes, (kind, variants) in zip(
+        np.ravel(figure.subplots(1, len(results), sharey=True)), results.items(), strict=True
+    ):
+        for name, runs in variants.items():
+            groups = list(runs[0])
+            values = np.array([[run[group]["bleu"] for group in groups] for run in runs])
+            axes.plot(groups, values.mean(axis=0), marker="o", label=name)
+            axes.fill_between(groups, values.min(axis=0), values.max(axis=0), alpha=0.2)
+        axes.set(title=_TITLES[kind], xlabel="words of the source", ylabel="BLEU", ylim=(0, None))
+        axes.legend()
     with atomic_file(file, one_writer=True) as stream_file:
         figure.savefig(stream_file, format="png", dpi=120)
 

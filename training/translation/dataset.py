@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,8 @@ from training.translation.parallel_text import Pair
 POOL = 64
 """Number of batches whose pairs are sorted by length together."""
 
+_TOO_LONG = f"training pair with more than {MAX_PIECES} pieces of words on a side: cut it into sentences"
+_NO_PIECE = "training pair whose source has no letter that is known: check the language of the file"
 _FINAL_STOP = re.compile(r"\s*[.!]\s*$")
 
 
@@ -52,17 +55,17 @@ class PairDataset:
     """Pairs of one split as ids."""
 
     def __init__(self, pairs: Sequence[Pair], source: Subwords, target: Subwords, caption_share: float = 0.0):
-        """pairs: those whose source has no piece are left out, as there is nothing to read.
+        """pairs: those whose source has no piece, or with a side that is too long, are left out: see `left_out`.
 
         caption_share: probability, each time, that a pair is learned in the form of `as_caption`.
         """
         self.caption_share = caption_share
         forms = [pairs, [as_caption(pair) for pair in pairs]] if caption_share else [pairs]
-        ids = [
-            [(source.encode(each)[:MAX_PIECES], target.encode(other)[:MAX_PIECES]) for each, other in form]
-            for form in forms
-        ]
-        kept = [index for index, (pieces, _) in enumerate(ids[0]) if pieces]
+        ids = [[(source.encode(each), target.encode(other)) for each, other in form] for form in forms]
+        reasons = [_reason_to_leave_out(of_pair) for of_pair in zip(*ids, strict=True)]
+        self.left_out = Counter(filter(None, reasons))
+        """Reason -> number of pairs."""
+        kept = [index for index, reason in enumerate(reasons) if reason is None]
         self.pairs = tuple(pairs[index] for index in kept)
         self._ids = [[of_form[index] for index in kept] for of_form in ids]
         self._lengths = np.array([(len(target), len(source)) for source, target in self._ids[0]])
@@ -106,6 +109,13 @@ class PairDataset:
         return PairBatch(
             source[mine], inputs[mine], targets[mine], int(rng.integers(2**63)), ranks.batch_slice(len(indices))
         )
+
+
+def _reason_to_leave_out(forms: Sequence[tuple[Sequence[int], Sequence[int]]]) -> str | None:
+    """Return why nothing can be learned from a pair, given the ids of its forms; None if something can."""
+    if any(max(len(source), len(target)) > MAX_PIECES for source, target in forms):
+        return _TOO_LONG
+    return None if all(source for source, _ in forms) else _NO_PIECE
 
 
 def _padded(sentences: Sequence[Sequence[int]]) -> Tensor:

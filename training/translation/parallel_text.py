@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -80,8 +80,13 @@ class _Counts:
                 yield pair
 
     def notes(self) -> Iterator[str]:
-        for reason, count in self.by_reason.items():
-            yield f"left out: {count:,} x {reason}"
+        return left_out_notes(self.by_reason)
+
+
+def left_out_notes(by_reason: Mapping[str, int]) -> Iterator[str]:
+    """Yield a sentence for each reason to leave pairs out, with their number."""
+    for reason, count in by_reason.items():
+        yield f"left out: {count:,} x {reason}"
 
 
 def read_parallel(path: Path, source: str, target: str) -> ParallelText:

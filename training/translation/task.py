@@ -33,7 +33,7 @@ from training.runs.resuming import compare_runs
 from training.task import BatchLoss
 from training.translation.card import translator_card
 from training.translation.dataset import PairBatch, PairDataset
-from training.translation.parallel_text import ParallelText
+from training.translation.parallel_text import ParallelText, left_out_notes
 from training.translation.scores import score_translations
 
 VALIDATION_BATCH = 64
@@ -70,8 +70,8 @@ class TranslationTask:
     ):
         """device: by default a GPU if there is one.
 
-        `notes` has sentences about the validation pairs that are left out. Raises DataError if the text has no words,
-        or no validation pair can be read; ConfigError if the device cannot be used.
+        `notes` has sentences about the pairs that are left out. Raises DataError if the text has no words, all training
+        pairs are left out, or no validation pair can be read; ConfigError if the device cannot be used.
         """
         chosen = choose_device(device)
         self.options, self.decoding = options, decoding
@@ -79,9 +79,12 @@ class TranslationTask:
         self.source = Subwords.learn(_both_cases(source for source, _ in train), options.source_pieces)
         self.target = Subwords.learn((pair[1] for pair in train), options.target_pieces)
         self.data = PairDataset(train, self.source, self.target, options.caption_share)
+        if not len(self.data):
+            raise DataError(f"nothing is left to train on: {'; '.join(left_out_notes(self.data.left_out))}")
         readable = tuple(pair for pair in text.split("val") if can_read(pair[0], self.source))
-        self.text = replace(text, splits={**text.splits, "val": readable})
-        self.notes = tuple(_unreadable_note(len(text.split("val")) - len(readable), len(readable)))
+        self.text = replace(text, splits={**text.splits, "train": self.data.pairs, "val": readable})
+        unreadable = _unreadable(len(text.split("val")) - len(readable), len(readable))
+        self.notes = tuple(left_out_notes(self.data.left_out | unreadable))
         self.validation = sample(readable, options.validation_pairs or len(readable), stream(options.seed, VALIDATION))
         torch.manual_seed(torch_seed(options.seed, WEIGHTS))
         self.model = TranslationModel(config, len(self.source), len(self.target)).to(chosen)
@@ -191,15 +194,17 @@ class TranslationTask:
         return [number * len(self.validation) // count for number in range(count)]
 
 
-def _unreadable_note(unreadable: int, readable: int) -> Iterator[str]:
-    """Yield the note about validation pairs that a translator would refuse. Raises DataError if there are no others."""
+def _unreadable(unreadable: int, readable: int) -> dict[str, int]:
+    """Return the number of validation pairs that a translator would refuse, by the reason.
+
+    Raises DataError if there are no others.
+    """
     reason = f"too long, or without a letter of the training pairs (at most {MAX_PIECES} pieces of words are read)"
     if not readable:
         raise DataError(
             f"no validation pair can be translated: each source is {reason}; check the languages of the files"
         )
-    if unreadable:
-        yield f"left out: {unreadable:,} x validation pair whose source is {reason}"
+    return {f"validation pair whose source is {reason}": unreadable} if unreadable else {}
 
 
 def _both_cases(texts: Iterable[str]) -> Iterator[str]:

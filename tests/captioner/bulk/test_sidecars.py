@@ -142,7 +142,7 @@ def test_a_text_that_cannot_be_written_is_listed_with_its_photo(run, photos):
         (["--prefix", "sks"], "--prefix belongs to --format txt or caption"),
         (["--output", "a.csv", "--suffix", "."], "--suffix belongs to"),
         (["--output", "a.csv", "--on-conflict", "overwrite"], "--on-conflict belongs to --format txt, caption, "),
-        (["--output", "a.txt", "--format", "txt", "--language", "de"], "--language prints"),
+        (["--format", "txt", "--language", "klingon"], "there is no translator 'klingon': name a language that ships"),
         (["--output", "a.csv", "--format", "txt"], "writes a folder of text files: --output a.csv is the name of a"),
         (["s3://bucket/photos", "--format", "txt"], "no folder beside the photos of s3://bucket/photos: name one by"),
         (["a.tar", "--format", "txt"], "no folder beside the photos of a.tar"),

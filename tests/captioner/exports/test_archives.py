@@ -67,7 +67,8 @@ def test_no_member_leaves_the_folder_or_takes_the_place_of_another(tmp_path):
 def test_webdataset_reads_shards():
     from webdataset.tariterators import group_by_keys, tar_file_expander
 
-    records = [*odd_records(), ExportRecord("plain.png", ("a dog", "a cat"), photo_bytes(3, "PNG"))]
+    plain = ExportRecord("plain.png", ("a dog", "a cat"), photo_bytes(3, "PNG"), language="de")
+    records = [*odd_records(), plain]
     shard = {"url": "captions-000000.tar", "stream": io.BytesIO(exported("webdataset", records).getvalue())}
     samples = {sample["__key__"]: sample for sample in group_by_keys(tar_file_expander([shard]))}
     assert len(samples) == 11
@@ -76,6 +77,7 @@ def test_webdataset_reads_shards():
     assert [values["file_name"] for values in details] == [*NAMES, "plain.png"]
     assert [values["caption"] for values in details] == [*CAPTIONS, "a dog"]
     assert (details[2]["width"], details[2]["height"], details[2]["confidence"]) == (10, 6, 0.125)
+    assert details[-1]["language"] == "de" and "language" not in details[0]
     assert samples["plain"]["jpg"] == PHOTOS[0] and samples["two_dots_in it"]["jpeg"] == PHOTOS[7]
     assert samples["plain-2"]["png"] == photo_bytes(3, "PNG") and samples["deep/er/still"]["jpg"] == PHOTOS[1]
 

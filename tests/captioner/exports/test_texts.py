@@ -40,6 +40,13 @@ def test_json_lines_have_all_details():
     assert [(line["image"], line["caption"]) for line in lines] == list(zip(NAMES, CAPTIONS, strict=True))
 
 
+def test_the_language_of_captions_is_said_where_a_format_can():
+    record = ExportRecord("a.jpg", ("ein Hund",), language='de"<')
+    assert json.loads(exported("jsonl", [record]))["language"] == 'de"<'
+    assert '<figure lang="de&quot;&lt;">' in exported("html", [record])
+    assert "<figure>" in exported("html", [SEVERAL]) and "language" not in exported("jsonl", [SEVERAL])
+
+
 def test_csv_has_a_row_for_each_caption():
     rows = list(csv.reader(io.StringIO(exported("csv", [*odd_records(), SEVERAL]), newline="")))
     assert rows[0] == ["image", "caption", "confidence"]

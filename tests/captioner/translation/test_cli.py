@@ -63,9 +63,19 @@ def test_a_picture_that_cannot_be_written_costs_no_translation(run, tmp_path):
     assert status == 2 and out == run("A dog runs.")[1] and "--figure" in error
 
 
-def test_a_text_that_is_refused_is_an_error(run):
-    status, out, (error,) = run("A dog runs.", "...")
-    assert status == 2 and not out and "reads the language 'en'" in error
+def test_texts_that_are_refused_are_reported_by_number_and_the_others_translated(run):
+    status, out, err = run("A dog runs.", "...", "", "Two men ride.")
+    assert status == 2 and [bool(line) for line in out] == [True, False, False, True]
+    assert [out[0], out[3]] == run("A dog runs.", "Two men ride.")[1]
+    assert len(err) == 2 and err[0].startswith("error: text 2: ") and "reads the language 'en'" in err[0]
+    assert err[1].startswith("error: text 3: there is no text to translate")
+
+
+def test_json_has_an_entry_for_each_text_also_if_one_is_refused(run):
+    status, out, _ = run("...", "A dog runs.", "--json")
+    refused, full = json.loads("".join(out))
+    assert status == 2 and refused == {"source": [], "translation": "", "probability": 0.0, "words": []}
+    assert full["source"] == ["A", "dog", "runs", "."]
 
 
 def test_a_device_that_cannot_be_used_is_named(run):

@@ -13,9 +13,11 @@ from playwright.sync_api import Page, expect
 
 from captioner.captioner import Captioner
 from captioner.overlays import heat_map
+from service import page as service_page
 from stress.tiny_captioner import tiny_bundle
 from tests.service.browser.test_heat import frame_of
 from tests.service.browser.test_looks import PHONE, check_accessible, check_fits
+from tests.support.bottleneck_figures import bottleneck_table
 from tests.support.visits import DOGS, EXAMPLES, heat_pixels, screenshot
 
 OPACITY = 0.65
@@ -379,3 +381,20 @@ def test_forced_colours_mark_the_chosen_word(open_page):
     style = page.locator(".choice-word").nth(1).evaluate("word => getComputedStyle(word).outlineStyle")
     assert style == "solid"
     screenshot(page, "attention-forced-colours")
+
+
+@pytest.mark.parametrize("options", [{}, PHONE], ids=["desktop", "phone"])
+def test_the_measured_bottleneck_fits_and_is_accessible(visit, tmp_path, monkeypatch, options):
+    file = tmp_path / "bottleneck.json"
+    file.write_text(json.dumps(bottleneck_table()))
+    monkeypatch.setattr(service_page, "BOTTLENECK", file)
+    page = visit("/attention", **options)
+    expect(page.get_by_role("img", name="Single sentences")).to_be_visible()
+    joined = page.get_by_role("group").filter(has_text="joined to one as a table")
+    expect(joined.get_by_role("table")).to_be_hidden()
+    joined.locator("summary").click()
+    cell = joined.get_by_role("row").filter(has=page.get_by_role("rowheader", name="over 30")).get_by_role("cell")
+    expect(cell).to_contain_text(["100", "35.0 (35.0 to 35.0)", "7.5 (7.0 to 8.0)", "5.5 (5.0 to 6.0)", "150"])
+    check_fits(page)
+    check_accessible(page)
+    screenshot(page, f"bottleneck-{page.viewport_size['width']}")

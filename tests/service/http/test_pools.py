@@ -14,7 +14,7 @@ import pytest
 from captioner.captioner import Captioner
 from service.http.pools import FOLLOWERS, THREADS, kind_of, pool_sizes
 from service.http.server import Server
-from service.inference.occlusion import MAX_WAITING
+from service.inference.recomputing import MAX_WAITING
 from service.settings import Settings
 from tests.support.serving import Running
 
@@ -104,7 +104,7 @@ def test_requests_waiting_for_occlusion_maps_leave_threads_to_all_others(start, 
         assert sum(not future.done() for future in futures) == MAX_WAITING
     for response in responses:
         assert response.status_code == 503 and int(response.headers["Retry-After"]) > 0
-        assert "Too many requests for occlusion maps are waiting" in response.json()["detail"]
+        assert "Too many requests are waiting for this: try again" in response.json()["detail"]
     assert [future.result().status_code for future in futures].count(200) == MAX_WAITING
 
 

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests.support.parallel_texts import PAIRS, write_pairs
+from tests.support.translators import tiny_translator
 from training.recipes import bottleneck
 from training.translation.parallel_text import read_parallel
 
@@ -45,17 +46,21 @@ def test_data_is_prepared_again_for_other_languages_or_files(tmp_path, changed):
 
 
 def result(*bleu):
-    return {f"group {number}": {"bleu": value, "sentences": 3} for number, value in enumerate(bleu)}
+    return {
+        f"group {number}": {"bleu": value, "sentences": 3, "cost": 100.0 * number} for number, value in enumerate(bleu)
+    }
 
 
 def test_the_table_has_the_mean_and_the_range_of_the_seeds():
     table = bottleneck.table({"attention": [result(30, 20), result(32, 22)], "mean": [result(10.5, 3), result(9.5, 2)]})
-    assert "| group 0 | 3 | 31.0 (30.0 to 32.0) | 10.0 (9.5 to 10.5) |" in table
+    assert "| group 0 | 3 | 31.0 (30.0 to 32.0) | 10.0 (9.5 to 10.5) | 0 |" in table
+    assert "| group 1 | 3 | 21.0 (20.0 to 22.0) | 2.5 (2.0 to 3.0) | 100 |" in table
     assert table.count("\n") == 4
 
 
 def test_the_plot_is_a_picture(tmp_path):
-    bottleneck.draw_lengths({"attention": [result(30, 20)], "mean": [result(10, 3)]}, tmp_path / "lengths.png")
+    runs = {"attention": [result(30, 20)], "mean": [result(10, 3)]}
+    bottleneck.draw_lengths({"single": runs, "joined": runs}, tmp_path / "lengths.png")
     assert (tmp_path / "lengths.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -71,8 +76,29 @@ def test_all_variants_are_trained_and_measured_once(tmp_path, monkeypatch):
     arguments = ["--data", str(data), "--source", "en", "--target", "de", "--output", str(tmp_path / "out")]
     arguments += ["--epochs", "1", "--seeds", "1", "--device", "cpu"]
     assert bottleneck.main(arguments) == 0
-    results = json.loads((tmp_path / "out" / "table.json").read_text())
-    assert results.keys() == {"attention", "last state", "mean"}
-    assert all(group["sentences"] for runs in results.values() for run in runs for group in run.values())
+    values = json.loads((tmp_path / "out" / "table.json").read_text())
+    assert (values["source"], values["target"], values["seeds"]) == ("en", "de", 1)
+    results = values["results"]
+    assert results.keys() == {"single", "joined"} and results["single"] != results["joined"]
+    for variants in results.values():
+        assert variants.keys() == {"attention", "last state", "mean"}
+        assert all(group["sentences"] for runs in variants.values() for run in runs for group in run.values())
+    counts = {kind: sum(group["sentences"] for group in runs["mean"][0].values()) for kind, runs in results.items()}
+    assert counts == {"single": 7, "joined": 3 + 2}
+    table = (tmp_path / "out" / "table.md").read_text()
+    assert table.startswith("Single sentences:") and "Two or three sentences joined to one:" in table
     monkeypatch.setattr(bottleneck, "_measure", lambda *_: pytest.fail("measured again"))
     assert bottleneck.main(arguments) == 0
+
+
+def test_the_cost_is_the_number_of_scores_of_a_sentence():
+    attending, fixed = tiny_translator(), tiny_translator(summary="mean")
+    sources, translations = ["A dog runs.", "A woman reads a book."], ["Ein Hund.", "Eine Frau liest."]
+    pieces = [
+        (len(attending.source.encode(source)), len(attending.target.encode(translation)))
+        for source, translation in zip(sources, translations, strict=True)
+    ]
+    costs = bottleneck._costs_by_length(attending, sources, translations)
+    assert costs == {"up to 10": pytest.approx(sum(n * m for n, m in pieces) / 2, abs=0.05)}
+    costs = bottleneck._costs_by_length(fixed, sources, translations)
+    assert costs == {"up to 10": pytest.approx(sum(m for _, m in pieces) / 2, abs=0.05)}

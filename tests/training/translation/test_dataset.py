@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from captioner.ranks import Ranks
+from captioner.translation.config import MAX_PIECES
 from captioner.translation.subwords import Subwords
 from captioner.vocabulary import END, PAD, START
 from training.translation.dataset import PairDataset, as_caption
@@ -107,3 +108,23 @@ def test_every_source_has_a_piece(pairs, subwords, caption_share):
 )
 def test_a_pair_as_a_caption_is_in_lower_case_without_a_full_stop(pair, caption):
     assert as_caption(pair) == caption
+
+
+@pytest.mark.parametrize("caption_share", [0.0, 0.5])
+def test_pairs_that_nothing_can_be_learned_from_are_left_out_and_counted(pairs, subwords, caption_share):
+    long = " ".join(["xz"] * 250)  # a piece for each letter and space
+    assert len(subwords.encode(long)) > MAX_PIECES
+    odd = [(long, "A dog."), ("A dog.", long), (long, long)]
+    data = PairDataset([*odd, *pairs], subwords, subwords, caption_share)
+    assert data.pairs == tuple(pairs)
+    ((reason, count),) = data.left_out.items()
+    assert count == 3 and f"more than {MAX_PIECES} pieces of words" in reason and "cut it into sentences" in reason
+
+
+def test_pairs_up_to_the_limit_are_learned_whole(pairs, subwords):
+    text = "dog"
+    while len(subwords.encode(f"{text} dog")) <= MAX_PIECES:
+        text += " dog"
+    data = PairDataset([(text, text), *pairs], subwords, subwords)
+    longest = max((batch.source for batch in data.batches(0, 8, 1)), key=lambda source: source.shape[1])
+    assert not data.left_out and longest.shape[1] == len(subwords.encode(text))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import random
 
 import pytest
 import torch
@@ -66,6 +67,20 @@ def test_validation_pairs_that_a_translator_refuses_are_left_out_and_counted(
     bundle = load_translator_bundle(train(task, tmp_path / "run"))
     assert len(lines_of(tmp_path / "run")) == 2 and f"sacrebleu, {len(pairs)} pairs to validate" in bundle.card
     assert make_task(translator_options).notes == ()
+
+
+def test_training_pairs_that_are_too_long_are_left_out_and_counted(
+    make_task, translator_options, parallel_text, tmp_path
+):
+    pairs, long = parallel_text.split("train"), "".join(random.Random(0).choices("abcdefghijklmnop", k=3000))
+    splits = {**parallel_text.splits, "train": ((long, "Hund"), ("A dog.", long), *pairs)}
+    task = make_task(translator_options, dataclasses.replace(parallel_text, splits=splits))
+    (note,) = task.notes
+    assert note.startswith("left out: 2 x training pair with more than 400 pieces of words on a side: cut it")
+    assert task.epoch_size(task.plan()[0]) == {"pairs": len(pairs)} and task.text.split("train") == tuple(pairs)
+    with pytest.raises(DataError, match="nothing is left to train on: left out: 1 x training pair with more than"):
+        splits = {**parallel_text.splits, "train": ((long, "Hund"),)}
+        make_task(translator_options, dataclasses.replace(parallel_text, splits=splits))
 
 
 def test_validation_pairs_that_are_all_refused_are_an_error(make_task, translator_options, parallel_text):

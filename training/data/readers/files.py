@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from captioner.errors import DataError
+from captioner.half_characters import has_half_character
 from training.data.readers.listing import Listing
 from training.data.readers.photos import is_photo
 from training.data.readers.text_files import why_no_json, why_no_text
 
-_NOT_TEXT = re.compile("[\ud800-\udfff\0]")  # surrogates, which stand for bytes that are not UTF-8, and NUL
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -32,7 +32,7 @@ def lines_of(text: str) -> list[str]:
 
 def is_text(line: str) -> bool:
     """Return whether a line of `read_lines`, or a text of JSON, is valid text, which can be written as UTF-8."""
-    return line.isascii() and "\0" not in line or not _NOT_TEXT.search(line)
+    return "\0" not in line and not has_half_character(line)
 
 
 def numbered_lines(path: Path, listing: Listing) -> list[tuple[int, str]]:
