@@ -1,6 +1,5 @@
 """Captioners over HTTP: described, uploaded, downloaded, deleted."""
 
-import io
 from pathlib import Path
 
 import pytest
@@ -8,9 +7,9 @@ import pytest
 from captioner.bundle import save_bundle
 from captioner.captioner import Captioner
 from captioner.translation.bundle import load_translator_bundle
-from service.store.archives import pack
 from service.store.fingerprint import model_version
 from tests.support.translators import save_tiny_translator
+from tests.support.zips import zip_of
 
 
 def test_the_current_captioner_is_described(client, tiny_bundle):
@@ -45,12 +44,6 @@ def test_captions_name_the_version_of_their_captioner(start, make_bundle, tiny_b
 def other(make_bundle, tmp_path) -> Path:
     save_bundle(make_bundle(seed=5), tmp_path / "other")
     return tmp_path / "other"
-
-
-def zip_of(folder: Path) -> bytes:
-    file = io.BytesIO()
-    pack(folder, file)
-    return file.getvalue()
 
 
 ZIP = {"Content-Type": "application/zip"}

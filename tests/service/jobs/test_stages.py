@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+import service.jobs.work
 from captioner.bundle import save_bundle
 from service.jobs.stages import TranslatorStages
 from service.jobs.trainings import Training
@@ -17,6 +18,12 @@ from tests.support.translators import save_tiny_translator
 LANGUAGE = "lb"
 """A language that no translator ships for: the worker's processes see what ships."""
 ZIP = {"Content-Type": "application/zip"}
+
+
+@pytest.fixture(autouse=True)
+def not_nice(monkeypatch):
+    """The tests wait for the processes of the training."""
+    monkeypatch.setattr(service.jobs.work, "NICENESS", 0)
 
 
 @pytest.fixture
@@ -141,12 +148,12 @@ def test_a_first_translator_adds_its_language_and_a_rollback_removes_it(start_se
 )
 def test_translators_of_the_same_languages_are_compared(start_service, tmp_path, source, splits, compared, held_out):
     folder = save_tiny_translator(tmp_path)
-    service = start_service(translators=f"{LANGUAGE}={folder}").service
+    running = start_service(translators=f"{LANGUAGE}={folder}").service
     report = {"splits": [{"split": name, "pairs": pairs} for name, pairs in splits.items()]}
     data = SimpleNamespace(root=tmp_path, report=report)
     request = {"dataset": "a" * 32, "replay": None, "source": source, "target": LANGUAGE}
     training = Training("b" * 32, tmp_path, request)
-    stages = TranslatorStages(training, service.settings, SimpleNamespace(get=lambda _: data), service.versions)
+    stages = TranslatorStages(training, running.settings, SimpleNamespace(get=lambda _: data), running.versions)
     old = stages.in_use()
     assert (old is not None) == compared and (old is None or old.bundle == folder)
     commands = stages.compare(old).commands
