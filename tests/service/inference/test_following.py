@@ -25,7 +25,7 @@ def test_failures_are_logged_and_tried_again(monkeypatch, caplog):
     assert follower.is_closed
     messages = [record.getMessage() for record in caplog.records]
     assert [message.split(" (")[0] for message in messages] == [
-        "The current translators cannot be read from the database: ",
+        "The current translators cannot be read from the database:",
         "The current translators cannot be used: the previous one stays in use",
-        "The current translators cannot be read from the database: ",
+        "The current translators cannot be read from the database:",
     ], "a database that stays away is logged once"

@@ -53,6 +53,7 @@ def test_a_file_with_an_option_of_captioners_is_refused(command, tmp_path, capsy
 def test_a_resumed_run_keeps_its_options_unless_they_are_given(command, tmp_path, capsys):
     small = ["--embedding-dim", "16", "--hidden-dim", "16", "--attention-dim", "16"]
     assert main([*command, *small, "--max-words", "10"]) == 0
+    capsys.readouterr()
     resumed = [part for part in command if "options" not in part]
     assert checked(resumed, capsys, "--resume")["batch_size"] == 4
     assert main([*command, "--resume", "--epochs", "3"]) == 0
