@@ -66,13 +66,15 @@ def _parser() -> argparse.ArgumentParser:
     worker = commands.add_parser("worker", help="run queued trainings, on this or another machine")
     worker.set_defaults(run=_run_worker)
 
-    models = commands.add_parser("models", help="list, promote or roll back captioners")
+    models = commands.add_parser("models", help="list, promote or roll back captioners and translators")
     actions = models.add_subparsers(required=True, metavar="list | promote | rollback")
-    actions.add_parser("list", help="list all captioners, newest first").set_defaults(run=_list_models)
-    promote = actions.add_parser("promote", help="use a captioner; a running service switches within seconds")
+    actions.add_parser("list", help="list all versions, newest first").set_defaults(run=_list_models)
+    promote = actions.add_parser("promote", help="use a version; a running service switches within seconds")
     promote.add_argument("version", help="version id, as printed by list")
     promote.set_defaults(run=_promote)
-    actions.add_parser("rollback", help="return to the previous captioner").set_defaults(run=_roll_back)
+    rollback = actions.add_parser("rollback", help="return to the previous captioner or translator")
+    rollback.add_argument("--language", default="", help="of a translator. Default: roll back the captioner.")
+    rollback.set_defaults(run=_roll_back)
     return parser
 
 
@@ -129,27 +131,33 @@ def _run_worker(options: dict[str, Any]) -> None:
 
 def _list_models(options: dict[str, Any]) -> None:
     versions = _open_versions(options)
-    current = versions.current.id
+    current = {versions.current.id, *(version.id for version in versions.current_translators().values())}
     for version in versions.all():
         facts = version.facts
         created_at = facts.get("created_at", "")[:16].replace("T", " ")
         scores = (facts.get("scores") or {}).get("data")
-        score = f"CIDEr {scores['new']['CIDEr']:.3f}, previous {scores['old']['CIDEr']:.3f}" if scores else ""
-        mark = "*" if version.id == current else " "
-        print(f"{mark} {version.id:12}  {created_at:16}  {facts['origin']:8}  {facts['name']}  {score}".rstrip())
+        metric, decimals = ("BLEU", 1) if version.language else ("CIDEr", 3)
+        score = f"{metric} {scores['new'][metric]:.{decimals}f}" if scores else ""
+        if scores and scores["old"]:
+            score += f", previous {scores['old'][metric]:.{decimals}f}"
+        name = f"{facts['name']}  {facts['source']}-{version.language}" if version.language else facts["name"]
+        mark = "*" if version.id in current else " "
+        print(f"{mark} {version.id:12}  {created_at:16}  {facts['origin']:8}  {name}  {score}".rstrip())
 
 
 def _promote(options: dict[str, Any]) -> None:
-    from captioner.bundle import load_bundle
+    from service.store.fingerprint import identify
 
     version = options.pop("version")
     versions = _open_versions(options)
-    load_bundle(versions.get(version).bundle)  # a broken version must not become current
+    identify(versions.get(version).bundle)  # a broken version must not become current
     print(f"{versions.promote(version).id} is now in use")
 
 
 def _roll_back(options: dict[str, Any]) -> None:
-    print(f"{_open_versions(options).rollback().id} is now in use")
+    language = options.pop("language")
+    version = _open_versions(options).rollback(language)
+    print(f"{version.id if version else f'the built-in translator to {language}, if any,'} is now in use")
 
 
 def _open_versions(options: dict[str, Any]) -> "Versions":

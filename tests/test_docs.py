@@ -122,6 +122,7 @@ def test_every_option_that_a_page_gives_a_command_exists(module, capsys):
             "evaluate",
             "compare",
             "calibrate",
+            "inspect-parallel",
             "fit-translator",
             "evaluate-translator",
         ),

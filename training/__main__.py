@@ -1,8 +1,9 @@
-"""python -m training inspect | fit | evaluate | compare | calibrate | fit-translator | evaluate-translator.
+"""python -m training inspect | fit | evaluate | compare | calibrate, and of translators: inspect-parallel |
+fit-translator | evaluate-translator.
 
 torchrun runs fit, evaluate and fit-translator on several devices.
 
-`inspect` and `fit --check` run without torch, which takes seconds to import: each command is imported when it is run.
+The inspections and `--check` run without torch, which takes seconds to import: each command is imported when it is run.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from captioner.ranks import Ranks
 from training.arguments import INTERRUPTED, make_parser
 from training.fit_command import check, fit
 
+INSPECTIONS = ("inspect", "inspect-parallel")
 FULL_DISK = "the disk is full: make room, then go on with --resume; what was written before is whole"
 
 
@@ -28,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         if ranks.size > 1 and not options.on_many_devices:
             raise ConfigError("this command runs as one process: start it without torchrun")
         with needs_extra("training"):
-            if options.command == "inspect" or getattr(options, "check", False):
+            if options.command in INSPECTIONS or getattr(options, "check", False):
                 return _run_without_torch(options) if ranks.leads else 0
             from training.distributed import connect, disconnect
 
@@ -52,11 +54,21 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run_without_torch(options: argparse.Namespace) -> int:
-    if options.command == "inspect":
-        from training.inspection.command import inspect
+    match options.command:
+        case "inspect":
+            from training.inspection.command import inspect
 
-        return inspect(options)
-    return check(options)
+            return inspect(options)
+        case "inspect-parallel":
+            from training.translation.inspect import inspect as inspect_parallel
+
+            return inspect_parallel(options)
+        case "fit-translator":
+            from training.translation.fit_options import check as check_translator
+
+            return check_translator(options)
+        case _:
+            return check(options)
 
 
 def _run_command(options: argparse.Namespace, ranks: Ranks) -> int:

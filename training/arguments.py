@@ -1,13 +1,14 @@
 """Command-line arguments of `python -m training`."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from captioner.arguments import add_arguments
 from captioner.config import RUNTIMES, CaptionerConfig, DecodingOptions
 from captioner.translation.config import NOT_OF_TRANSLATORS, TranslatorConfig
-from training.options import PRESETS, FitOptions, TranslatorOptions
+from training.options import PRESETS, TRANSLATOR_PRESETS, FitOptions, TranslatorOptions
 
 if TYPE_CHECKING:
     from training.data.records import DataSet
@@ -20,6 +21,10 @@ DECODING = ("beam_width", "max_words", "length_penalty", "block_repeats", "hard_
 _NOT_DECODING_TEXT = ("captions_per_image", "temperature", "top_p", "seed", "hard_context", "repeat_nouns")
 _NOT_DECODING = ("captions_per_image", "temperature", "top_p", "seed")
 
+_DEFAULT_LANGUAGES = {
+    "inspect-parallel": " Default: by the names in the files.",
+    "evaluate-translator": " Default: as the translator names it.",
+}
 _BOXES = "boxes of the objects in captions (Flickr30k Entities, its JSON or its folder; COCO instances JSON)"
 
 
@@ -29,7 +34,8 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(
         required=True,
         dest="command",
-        metavar="inspect | fit | evaluate | compare | calibrate | fit-translator | evaluate-translator",
+        metavar="inspect | fit | evaluate | compare | calibrate | inspect-parallel | fit-translator"
+        " | evaluate-translator",
     )
 
     inspect = commands.add_parser("inspect", help="report the contents and problems of a data set")
@@ -87,21 +93,31 @@ def make_parser() -> argparse.ArgumentParser:
     calibrate.set_defaults(on_many_devices=False)
 
     _add_translator_arguments(
+        commands.add_parser("inspect-parallel", help="report the contents of parallel text"),
         commands.add_parser("fit-translator", help="train a translator on parallel text"),
         commands.add_parser("evaluate-translator", help="score a translator with sacrebleu"),
     )
     return parser
 
 
-def _add_translator_arguments(fit: argparse.ArgumentParser, evaluate: argparse.ArgumentParser) -> None:
+def _add_translator_arguments(
+    inspect: argparse.ArgumentParser, fit: argparse.ArgumentParser, evaluate: argparse.ArgumentParser
+) -> None:
     data = "parallel text: a folder with train.en and train.de, or a .tsv, .csv, .jsonl or .tmx file"
-    for parser in (fit, evaluate):
+    for parser in (inspect, fit, evaluate):
         parser.add_argument("--data", type=Path, required=True, metavar="PATH", help=data)
+        is_required, default = parser is fit, _DEFAULT_LANGUAGES.get(parser.prog.split()[-1], "")
+        for side, text in (("source", "language to read"), ("target", "language to write")):
+            parser.add_argument(
+                f"--{side}", required=is_required, metavar="LANGUAGE", help=f"{text}, as the files name it.{default}"
+            )
+    for parser in (fit, evaluate):
         parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for what it writes")
         parser.add_argument("--device", help="cpu, cuda, ... Default: a GPU if there is one.")
-    fit.add_argument("--source", required=True, metavar="LANGUAGE", help="language to read, as the files name it: en")
-    fit.add_argument("--target", required=True, metavar="LANGUAGE", help="language to write: de")
+    inspect.add_argument("--json", action="store_true", help="print everything as JSON, for programs")
+    inspect.set_defaults(on_many_devices=False)
     fit.add_argument("--resume", action="store_true", help="resume the run in --output")
+    _add_options_arguments(fit, TRANSLATOR_PRESETS)
     add_arguments(fit, TranslatorConfig, "translator", leave_out=NOT_OF_TRANSLATORS, only_given=True)
     add_arguments(fit, TranslatorOptions, "training", only_given=True)
     add_arguments(fit, DecodingOptions, "decoding in validation", leave_out=_NOT_DECODING_TEXT, only_given=True)
@@ -113,6 +129,14 @@ def _add_translator_arguments(fit: argparse.ArgumentParser, evaluate: argparse.A
         leave_out=_NOT_DECODING_TEXT, only_given=True,
     )  # fmt: skip
     evaluate.set_defaults(on_many_devices=False)
+
+
+def _add_options_arguments(fit: argparse.ArgumentParser, presets: Mapping[str, object]) -> None:
+    fit.add_argument(
+        "--options", type=Path, metavar="FILE", help="JSON file with training options; those below override it"
+    )
+    fit.add_argument("--check", action="store_true", help="print the resulting training options, and exit")
+    fit.add_argument("--preset", help=f"length of training: {' or '.join(presets)}; the options below override it")
 
 
 def _add_fit_arguments(fit: argparse.ArgumentParser) -> None:
@@ -134,11 +158,7 @@ def _add_fit_arguments(fit: argparse.ArgumentParser) -> None:
         help="texts (.txt, .txt.gz), one sentence per line: captions without photos to train the decoder on",
     )  # fmt: skip
     fit.add_argument("--replay", type=Path, metavar="PATH", help="earlier data to mix in against forgetting")
-    fit.add_argument(
-        "--options", type=Path, metavar="FILE", help="JSON file with training options; those below override it"
-    )
-    fit.add_argument("--check", action="store_true", help="print the resulting training options, and exit")
-    fit.add_argument("--preset", help=f"length of training: {' or '.join(PRESETS)}; the options below override it")
+    _add_options_arguments(fit, PRESETS)
     add_arguments(fit, CaptionerConfig, "captioner", leave_out=["text"], only_given=True)
     add_arguments(fit, FitOptions, "training", leave_out=["seed"], only_given=True, min_count=None)
     add_arguments(fit, DecodingOptions, "decoding", leave_out=_NOT_DECODING, only_given=True)

@@ -25,7 +25,7 @@ from training.data.word_choice import chosen_words
 from training.inspection.coverage import rare_words, vocabulary_lines, vocabulary_warning
 from training.inspection.languages import unknown_words
 from training.inspection.statistics import training_words
-from training.options import FitOptions, choose_options
+from training.options import FitOptions, choose_options, read_options
 from training.runs.resuming import check_kind, compare_runs, stored_options
 
 if TYPE_CHECKING:
@@ -183,13 +183,7 @@ def _choose_fit_options(
     """
     given_options = given_arguments(FitOptions, options)
     if options.options is not None:
-        try:
-            file_options = json.loads(options.options.read_bytes())
-        except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"{options.options} cannot be read as JSON ({error}): name another by --options"
-            ) from error
-        FitOptions.from_json(file_options)  # refuses unknown options
+        file_options = read_options(options.options, FitOptions)
         if "seed" in file_options:
             raise ConfigError(f"{options.options} holds a seed: give it by --seed, as it also draws splits")
         given_options = file_options | given_options

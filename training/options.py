@@ -1,7 +1,9 @@
 """Training options: every option of `fit`, validated on construction."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from captioner.config import JsonOptions
@@ -19,6 +21,12 @@ PRESETS = {
     "thorough": {"epochs": 30, "patience": 6, "validation_images": 1000},
 }
 """Length of training: minutes for a few hundred photos on a small machine, or until it stops improving."""
+
+TRANSLATOR_PRESETS = {
+    "quick": {"epochs": 40, "patience": 10, "batch_size": 16, "validation_pairs": 200},
+    "thorough": {"epochs": 60, "patience": 8, "validation_pairs": 1000},
+}
+"""The same for a translator: minutes for a few hundred pairs, or until it stops improving on tens of thousands."""
 
 MIN_COUNTS = ((20_000, 1), (200_000, 2))
 """Size of the training captions in running words -> default of min_count below that size; above, that of FitOptions.
@@ -206,6 +214,26 @@ class FitOptions(LoopOptions):
             raise ConfigError("there is nothing to do: epochs, fine_tune_epochs and self_critical_epochs are all 0")
 
 
+def read_options(path: Path, kind: type[JsonOptions]) -> dict[str, Any]:
+    """Read training options from a JSON file. Raises ConfigError if it cannot be read, or `kind` refuses them."""
+    try:
+        values = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read as JSON ({error}): name another by --options") from error
+    kind.from_json(values)
+    return values
+
+
+def choose_translator_options(
+    given_options: Mapping[str, Any], preset: str | None = None, resumed: Mapping[str, Any] | None = None
+) -> TranslatorOptions:
+    """Return the options of a translator's run: the given ones, else the preset's, the resumed run's, the defaults.
+
+    Raises ConfigError for an unknown preset, and as TranslatorOptions does.
+    """
+    return TranslatorOptions.from_json({**(resumed or {}), **_preset(TRANSLATOR_PRESETS, preset), **given_options})
+
+
 def choose_options(
     given_options: Mapping[str, Any],
     preset: str | None = None,
@@ -225,9 +253,7 @@ def choose_options(
     resumed: the options of the run to resume, which replace the defaults and those of the kind of run.
     Raises ConfigError for an unknown preset, and as FitOptions does.
     """
-    if preset is not None and preset not in PRESETS:
-        raise ConfigError(f"there is no preset {preset!r}: the presets are {', '.join(PRESETS)}")
-    defaults = {}
+    preset_options, defaults = _preset(PRESETS, preset), {}
     if resumed is not None:
         defaults = resumed.to_json()
     elif start_options is not None:
@@ -240,7 +266,14 @@ def choose_options(
         defaults["sentence_min_count"] = _min_count_below(
             SENTENCE_MIN_COUNTS, sentence_words, FitOptions.sentence_min_count
         )
-    return FitOptions(**{**defaults, **PRESETS.get(preset or "", {}), **given_options})
+    return FitOptions(**{**defaults, **preset_options, **given_options})
+
+
+def _preset(presets: Mapping[str, dict[str, Any]], name: str | None) -> dict[str, Any]:
+    """Return the options of a preset; none without one. Raises ConfigError for an unknown preset."""
+    if name is not None and name not in presets:
+        raise ConfigError(f"there is no preset {name!r}: the presets are {', '.join(presets)}")
+    return presets[name] if name is not None else {}
 
 
 def default_min_count(running_words: int, from_captioner: bool = False) -> int:

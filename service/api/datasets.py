@@ -18,18 +18,18 @@ from service.api.retraining_schemas import (
 )
 from service.api.uploads import uploaded_zip, zip_body
 from service.errors import NOT_JSON, Problem, problem_responses
-from service.store.datasets import DataSetInUse, StoredDataSet
+from service.store.datasets import PARALLEL_TEXT, PHOTOS, DataSetInUse, Languages, StoredDataSet
 
 api = APIBlueprint(
     "datasets",
     __name__,
     url_prefix="/api/datasets",
-    abp_tags=[Tag(name="datasets", description="Captioned photos to train on.")],
+    abp_tags=[Tag(name="datasets", description="Captioned photos and parallel text to train on.")],
     abp_responses=problem_responses(401, 422, 429),
     abp_security=SECURITY,
 )
 
-_REQUEST_BODY = zip_body("photos with their captions, in any supported layout")
+_REQUEST_BODY = zip_body("photos with their captions, or of parallel text, in any supported layout")
 _REQUEST_BODY["content"]["application/json"] = {"schema": DataSetSource.model_json_schema()}
 
 
@@ -48,21 +48,26 @@ def list_datasets() -> Response:
 def bring_dataset(query: DataSetQuery) -> Response:
     """Add captioned photos: a zip, or as JSON a folder on the server or the corrections that users made.
 
-    The answer reports the photos and captions found, and every problem. A data set that cannot be read is not kept.
+    With `kind=parallel_text`, add sentences and their translations: two files of lines (train.en and train.de), TSV,
+    CSV, JSON lines or TMX. The answer reports what was found, and every problem. A data set that cannot be read is not
+    kept.
     """
     service = current_service()
     bundle = service.versions.get(service.serving.version).bundle
+    languages = Languages(query.source, query.target) if query.kind == PARALLEL_TEXT else None
     if request.mimetype == "application/json":
         source = _read_source()
         if source.corrections:
+            if languages is not None:
+                raise Problem(422, "Corrections are captions of photos: leave out kind=parallel_text.")
             captions = service.store.corrected_captions()
             data = service.datasets.add_corrections(captions, service.photos, query.name or source.name, bundle)
         else:
-            data = service.datasets.add_folder(source.folder or ".", query.name or source.name, bundle)
+            data = service.datasets.add_folder(source.folder or ".", query.name or source.name, bundle, languages)
     else:
         with uploaded_zip(request) as upload:
             max_bytes = service.storage.free_bytes(service.settings.max_dataset_bytes)
-            data = service.datasets.add_zip(upload.file, upload.name, bundle, max_bytes)
+            data = service.datasets.add_zip(upload.file, upload.name, bundle, max_bytes, languages)
     response = json_response(_document(data), 201)
     response.headers["Location"] = f"/api/datasets/{data.id}"
     return response
@@ -104,21 +109,27 @@ def _read_source() -> DataSetSource:
 
 
 def _summary_fields(data: StoredDataSet) -> dict[str, Any]:
+    total = data.report["total"]
     return {
         "id": data.id,
         "name": data.name,
         "origin": data.origin,
         "created_at": data.created_at,
         "usable": data.usable,
-        "images": data.report["total"]["images"],
-        "captions": data.report["total"]["captions"],
+        "kind": data.kind,
+        "images": total.get("images", 0),
+        "captions": total.get("captions", 0),
+        "pairs": total.get("pairs", 0),
+        "source": data.report.get("source"),
+        "target": data.report.get("target"),
     }
 
 
 def _document(data: StoredDataSet) -> DataSetDocument:
     report = dict(data.report)
-    samples = [
-        sample | {"thumbnail": f"/api/datasets/{data.id}/thumbnails/{sample['thumbnail']}"}
-        for sample in report["samples"]
-    ]
-    return DataSetDocument(**_summary_fields(data), report=report | {"samples": samples})
+    if data.kind == PHOTOS:
+        report["samples"] = [
+            sample | {"thumbnail": f"/api/datasets/{data.id}/thumbnails/{sample['thumbnail']}"}
+            for sample in report["samples"]
+        ]
+    return DataSetDocument(**_summary_fields(data), report=report)

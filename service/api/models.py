@@ -1,6 +1,8 @@
-"""Model versions: the current one, and the ones that can replace it."""
+"""Model versions: the captioner and the translators in use, and the versions that can replace them."""
 
+import json
 import tempfile
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,13 @@ from flask_openapi3 import APIBlueprint, Tag
 from captioner.bundle_json import load_vocabulary
 from captioner.files import read_json
 from service.api.operations import JPEG, SECURITY, current_service, jpeg_response, json_response
-from service.api.retraining_schemas import VersionDocument, VersionList, VersionPath, VersionPhotoPath
+from service.api.retraining_schemas import (
+    RollbackQuery,
+    VersionDocument,
+    VersionList,
+    VersionPath,
+    VersionPhotoPath,
+)
 from service.api.schemas import ModelDocument
 from service.api.uploads import uploaded_zip, zip_body
 from service.errors import Problem, problem_responses
@@ -22,9 +30,12 @@ api = APIBlueprint(
     "models",
     __name__,
     url_prefix="/api/models",
-    abp_tags=[Tag(name="models", description="The captioner in use, and the versions that can replace it.")],
+    abp_tags=[Tag(name="models", description="The captioner in use, and the versions of it and of translators.")],
     abp_responses=problem_responses(422),
 )
+
+SENTENCES = 20
+"""Number of sentences in the comparison of a translator."""
 
 _ADMIN_ONLY = {"security": SECURITY}
 _ADMIN_PROBLEMS = problem_responses(401, 404, 429)
@@ -55,7 +66,7 @@ def current_model() -> Response:
 
 @api.get("", responses={200: VersionList} | problem_responses(401, 429), **_ADMIN_ONLY)
 def list_models() -> Response:
-    """List all captioners, newest first, the built-in one last."""
+    """List all captioners and all versions of translators, newest first, the built-in captioner last."""
     service = current_service()
     return json_response(VersionList(models=[_document(service, version) for version in service.versions.all()]))
 
@@ -67,7 +78,7 @@ def list_models() -> Response:
     **_ADMIN_ONLY,
 )
 def upload_model() -> Response:
-    """Add a captioner from a zip of its bundle, such as a download of another service. Promote it to use it."""
+    """Add a captioner or a translator from a zip of its bundle, such as a download. Promote it to use it."""
     service = current_service()
     home = service.settings.home
     with uploaded_zip(request) as upload, tempfile.TemporaryDirectory(prefix=".add-", dir=home) as folder:
@@ -78,25 +89,29 @@ def upload_model() -> Response:
     return response
 
 
-@api.post("/rollback", responses={200: VersionDocument} | problem_responses(401, 409, 429), **_ADMIN_ONLY)
-def roll_back() -> Response:
-    """Switch back to the previous captioner, from the next request on."""
+@api.post("/rollback", responses={200: VersionDocument, 204: None} | problem_responses(401, 409, 429), **_ADMIN_ONLY)
+def roll_back(query: RollbackQuery) -> Response:
+    """Switch back to the previous captioner, or to the previous translator to a language, from the next request on.
+
+    The answer is empty (204) if there was no translator to that language before.
+    """
     service = current_service()
-    return json_response(_document(service, service.switch.rollback()))
+    version = service.switch.rollback() if query.language is None else service.translators.rollback(query.language)
+    return Response(status=204) if version is None else json_response(_document(service, version))
 
 
 @api.get("/<version:version>", responses={200: VersionDocument} | _ADMIN_PROBLEMS, **_ADMIN_ONLY)
 def get_model(path: VersionPath) -> Response:
-    """Return one captioner: its training data, training options and scores next to the previous captioner's."""
+    """Return one version: its training data, training options and scores next to the previous version's."""
     service = current_service()
     return json_response(_document(service, service.versions.get(path.version)))
 
 
 @api.delete("/<version:version>", responses={204: None} | _ADMIN_PROBLEMS | problem_responses(409), **_ADMIN_ONLY)
 def delete_model(path: VersionPath) -> Response:
-    """Delete a captioner. The current and the built-in captioner cannot be deleted."""
+    """Delete a version. Those in use and the built-in captioner cannot be deleted."""
     service = current_service()
-    if path.version == service.serving.version:
+    if _is_current(service, service.versions.get(path.version)):
         raise Problem(409, f"Model version {path.version} is in use: promote another version or roll back first.")
     service.versions.delete(path.version)
     return Response(status=204)
@@ -104,9 +119,17 @@ def delete_model(path: VersionPath) -> Response:
 
 @api.post("/<version:version>/promote", responses={200: VersionDocument} | _ADMIN_PROBLEMS, **_ADMIN_ONLY)
 def promote_model(path: VersionPath) -> Response:
-    """Use this captioner from the next request on. Requests in progress finish with the previous one."""
+    """Use this captioner, or this translator for its language, from the next request on.
+
+    Requests in progress finish with the previous one.
+    """
     service = current_service()
-    return json_response(_document(service, service.switch.promote(path.version)))
+    version = service.versions.get(path.version)
+    if version.language:
+        service.translators.promote(version)
+    else:
+        service.switch.promote(version.id)
+    return json_response(_document(service, version))
 
 
 @api.get(
@@ -115,18 +138,29 @@ def promote_model(path: VersionPath) -> Response:
     **_ADMIN_ONLY,
 )
 def download_model(path: VersionPath) -> Response:
-    """Download the captioner as a zip: unpacked, it is a bundle folder that every command accepts."""
+    """Download the captioner or translator as a zip: unpacked, it is a bundle folder that every command accepts."""
     version = current_service().versions.get(path.version)
     file = tempfile.TemporaryFile()
     pack(version.bundle, file)
     file.seek(0)
-    return send_file(file, mimetype="application/zip", as_attachment=True, download_name=f"captioner-{version.id}.zip")
+    name = f"{_kind(version)}-{version.id}.zip"
+    return send_file(file, mimetype="application/zip", as_attachment=True, download_name=name)
 
 
-@api.get("/<version:version>/comparison", responses={200: {"description": "Photos."}} | _ADMIN_PROBLEMS, **_ADMIN_ONLY)
+@api.get(
+    "/<version:version>/comparison",
+    responses={200: {"description": "Photos, or sentences of a translator."}} | _ADMIN_PROBLEMS,
+    **_ADMIN_ONLY,
+)
 def get_comparison(path: VersionPath) -> dict[str, Any]:
-    """Return held-out photos with the captions and attention maps of this captioner and of the previous one."""
+    """Return held-out photos with the captions and attention maps of this captioner and of the previous one.
+
+    Of a translator, held-out `sentences`, each with the `new` and the `old` translation; `old` is null for the first
+    translator to a language.
+    """
     version = current_service().versions.get(path.version)
+    if version.language:
+        return {"sentences": _compared_sentences(version)}
     return {"photos": [photo | {"photo": _photo_url(version, photo)} for photo in _read_comparison(version)["photos"]]}
 
 
@@ -148,8 +182,27 @@ def _read_comparison(version: Version) -> dict[str, Any]:
     """Read the result of `training compare`. Raises Problem (404) if the version was not compared."""
     values = None if version.comparison is None else read_json(version.comparison / "comparison.json")
     if values is None:
-        raise Problem(404, f"Model version {version.id} has no comparison: only versions trained here have one.")
+        raise _not_compared(version)
     return values
+
+
+def _not_compared(version: Version) -> Problem:
+    return Problem(404, f"Model version {version.id} has no comparison: only versions trained here have one.")
+
+
+def _compared_sentences(version: Version) -> list[dict[str, Any]]:
+    """Read the first results of `training evaluate-translator`. Raises Problem (404) if it was not compared."""
+    if version.comparison is None:
+        raise _not_compared(version)
+    new, old = (_translations(version.comparison / name / "translations.jsonl") for name in ("new", "old"))
+    return [{"new": each, "old": before} for each, before in zip_longest(new, old)]
+
+
+def _translations(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        return []
+    with open(path, encoding="utf-8") as lines:
+        return [json.loads(line) for line in islice(lines, SENTENCES)]
 
 
 def _photo_url(version: Version, photo: dict[str, Any]) -> str:
@@ -157,15 +210,31 @@ def _photo_url(version: Version, photo: dict[str, Any]) -> str:
 
 
 def _document(service: CaptionService, version: Version) -> VersionDocument:
-    facts = dict(version.facts)
     return VersionDocument(
         version=version.id,
-        current=version.id == service.serving.version,
-        words=len(load_vocabulary(version.bundle)),
+        kind=_kind(version),
+        language=version.language or None,
+        current=_is_current(service, version),
+        words=_vocabulary_size(version),
         card=_read_card(version),
         compared=version.comparison is not None,
-        **facts,
+        **version.facts,
     )
+
+
+def _kind(version: Version) -> str:
+    return "translator" if version.language else "captioner"
+
+
+def _is_current(service: CaptionService, version: Version) -> bool:
+    in_use = service.translators.version(version.language) if version.language else service.serving.version
+    return version.id == in_use
+
+
+def _vocabulary_size(version: Version) -> int:
+    if version.language:
+        return len(read_json(version.bundle / "target.json")["pieces"])
+    return len(load_vocabulary(version.bundle))
 
 
 def _read_card(version: Version) -> str:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, StringConstraints, model_validator
 
+from service.api.schema_parts import Language
 from service.api.schemas import Strict
 from service.store.photos import ID_PATTERN
 from service.store.versions import VERSION_PATTERN
@@ -24,30 +25,41 @@ class Named(BaseModel):
 
 
 class VersionDocument(BaseModel):
-    """A model version: a captioner that the service can use."""
+    """A model version: a captioner or a translator that the service can use."""
 
-    version: str = Field(description="The version id that its captions carry, or built-in.")
+    version: str = Field(description="The version id, which the captions of a captioner carry, or built-in.")
+    kind: Literal["captioner", "translator"]
+    source: str | None = Field(None, description="Language that a translator reads.")
+    language: str | None = Field(None, description="Language that a translator writes: `language` in requests.")
     name: str
     origin: Literal["built-in", "training", "upload"]
     created_at: datetime | None = None
     current: bool = Field(description="Whether it is the version in use.")
-    words: int = Field(description="Size of its vocabulary.")
+    words: int = Field(description="Size of its vocabulary; of a translator, the number of pieces that it writes.")
     card: str = Field(description="The model card, in Markdown.")
-    compared: bool = Field(description="Whether a comparison with the previous captioner exists.")
+    compared: bool = Field(description="Whether a comparison with the previous version exists.")
     training: str | None = Field(None, description="The id of the training that produced it.")
     dataset: Named | None = Field(None, description="The data set that it was trained on.")
     started_from: str | None = Field(None, description="The version that its training started from, or scratch.")
-    compared_with: str | None = Field(None, description="The version in use when it was trained.")
+    compared_with: str | None = Field(
+        None, description="The version in use when it was trained; null for the first translator to a language."
+    )
     options: dict[str, Any] | None = Field(None, description="All options of the training.")
     scores: dict[str, Any] | None = Field(
         None,
-        description="Scores of the new and the previous captioner on held-out photos of the new data, and of the"
-        " replayed data if there was any.",
+        description="Scores of the new and the previous version on held-out photos or pairs of the new data, and of the"
+        " replayed data if there was any. `old` is null for the first translator to a language.",
     )
 
 
 class VersionList(BaseModel):
     models: list[VersionDocument]
+
+
+class RollbackQuery(Strict):
+    language: Language | None = Field(
+        None, description="Roll back the translator to this language. By default, the captioner."
+    )
 
 
 class DataSetPath(BaseModel):
@@ -63,15 +75,37 @@ DataSetName = Annotated[
 ]
 
 
+LanguageName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,39}$")]
+
+
 class DataSetQuery(Strict):
     name: DataSetName | None = Field(None, description="Its name; by default the name of its file or folder.")
+    kind: Literal["photos", "parallel_text"] = Field(
+        "photos", description="photos with captions train a captioner, parallel_text trains a translator."
+    )
+    source: LanguageName | None = Field(
+        None,
+        description="Language of parallel text to read, as the files name it. By default, en if there is English, else"
+        " the language that is left.",
+    )
+    target: LanguageName | None = Field(
+        None, description="Language of parallel text to write. By default, the only other one that the files name."
+    )
+
+    @model_validator(mode="after")
+    def _check_languages(self) -> Self:
+        if self.kind == "photos" and (self.source or self.target):
+            raise ValueError("source and target are languages of parallel text: add kind=parallel_text")
+        if self.source and self.source == self.target:
+            raise ValueError(f"source and target are both {self.source}: name two languages")
+        return self
 
 
 class DataSetSource(Strict):
     """A data set that is already on the server: either `folder` or `corrections`."""
 
     folder: str | None = Field(
-        None, min_length=1, max_length=4096, description="A folder or a caption file below CAPTIONER_IMPORT_ROOT."
+        None, min_length=1, max_length=4096, description="A folder or a file below CAPTIONER_IMPORT_ROOT."
     )
     corrections: bool = Field(False, description="true: all corrections, with their photos.")
     name: DataSetName | None = Field(None, description="Its name.")
@@ -91,8 +125,12 @@ class DataSetSummary(BaseModel):
     origin: Literal["zip", "folder", "corrections"]
     created_at: datetime
     usable: bool = Field(description="Whether it can be used for training.")
+    kind: Literal["photos", "parallel_text"]
     images: int
     captions: int
+    pairs: int = Field(description="Number of pairs of parallel text; 0 for photos.")
+    source: str | None = Field(None, description="Language of parallel text to read.")
+    target: str | None = Field(None, description="Language of parallel text to write.")
 
 
 class DataSetDocument(DataSetSummary):
@@ -102,7 +140,8 @@ class DataSetDocument(DataSetSummary):
         " words missing from the vocabulary of the captioner in use, identical and similar photos, problems by kind"
         " with file and line and the number of captions `lost` to each, and samples. Long lists are cut to their first"
         " 100 entries; `counts` and `problem_counts` give the totals. `headings` has the heading of each list and of"
-        " each kind of problem that occurs, in order; reports of earlier versions have none."
+        " each kind of problem that occurs, in order; reports of earlier versions have none. Of parallel text:"
+        " `advice`, `splits` with their pairs, sentences about the pairs that were `left_out`, and samples."
     )
 
 
@@ -130,24 +169,30 @@ class TrainingBody(Strict):
     start: str = Field(
         "current",
         pattern=f"^(current|scratch|{VERSION_PATTERN})$",
-        description="The captioner to start from: current, a version, or scratch for none.",
+        description="The captioner to start from: current, a version, or scratch for none. A translator starts from"
+        " scratch.",
     )
     preset: Literal["quick", "thorough"] | None = Field("quick", description="How long to train.")
     options: dict[str, int | float | bool | str] = Field(
         default_factory=dict,
         max_length=100,
-        description="Options of `python -m training fit` by name, such as epochs. They override the preset.",
+        description="Options of `python -m training fit`, or of `fit-translator`, by name, such as epochs. They"
+        " override the preset.",
     )
     promote_margin: float | None = Field(
         None,
         ge=-100,
         le=100,
-        description="Promote the new captioner automatically if its CIDEr on held-out photos is higher by this.",
+        description="Promote the new version automatically if its CIDEr on held-out photos, or the BLEU (0 to 100) of a"
+        " translator on held-out pairs, is higher by this. The first translator to a language improves on 0.",
     )
 
 
 class EpochDocument(BaseModel):
-    """The scores of an epoch; epoch 0 is the captioner that the training started from."""
+    """The scores of an epoch; epoch 0 is the captioner that the training started from.
+
+    Captioners have CIDEr, Bleu_1 and Bleu_4; translators have BLEU and chrF.
+    """
 
     epoch: int
     phase: str
@@ -156,9 +201,11 @@ class EpochDocument(BaseModel):
         default_factory=dict,
         description="Each named loss, such as cross_entropy: mean over the epoch, before its weight.",
     )
-    CIDEr: float = Field(description="On the validation photos, like the other scores.")
-    Bleu_1: float
-    Bleu_4: float
+    CIDEr: float | None = Field(None, description="On the validation photos, like the other scores.")
+    Bleu_1: float | None = None
+    Bleu_4: float | None = None
+    BLEU: float | None = Field(None, description="On the validation pairs, 0 to 100.")
+    chrF: float | None = None
     best: bool = Field(description="Whether it is the best epoch so far.")
 
 
@@ -175,10 +222,21 @@ class SampleDocument(BaseModel):
     captions: list[SampleCaption]
 
 
+class SampleSentence(BaseModel):
+    """A validation sentence with its translation after each epoch."""
+
+    source: str
+    reference: str
+    translations: list[SampleCaption]
+
+
 class TrainingDocument(BaseModel):
     """A training and its state."""
 
     id: str
+    kind: Literal["captioner", "translator"] = Field(description="What it trains.")
+    source: str | None = Field(description="Language that the translator reads.")
+    target: str | None = Field(description="Language that the translator writes.")
     created_at: datetime
     dataset: Named
     replay: Named | None
@@ -199,9 +257,10 @@ class TrainingDocument(BaseModel):
     seconds: dict[str, float] = Field(description="Duration of the steps: fit, compare and switching.")
     epochs: list[EpochDocument]
     samples: list[SampleDocument]
+    sentences: list[SampleSentence] = Field(description="The samples of a translator.")
     version: str | None = Field(description="The model version that it produced.")
     promoted: bool = Field(description="Whether that version was promoted automatically.")
 
 
 class TrainingList(BaseModel):
-    trainings: list[TrainingDocument] = Field(description="Trainings, without epochs and samples.")
+    trainings: list[TrainingDocument] = Field(description="Trainings, without epochs, samples and sentences.")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from captioner.files import read_json
-from service.api.retraining_schemas import EpochDocument, Named, SampleDocument, TrainingDocument
+from service.api.retraining_schemas import EpochDocument, Named, SampleDocument, SampleSentence, TrainingDocument
 from service.jobs.trainings import QUEUED, RUNNING, Training, Trainings
 from service.store.datasets import DataSets
 
@@ -15,7 +15,7 @@ _STAGES = {"finished": "comparing"}  # `fit` has finished and `compare` has not 
 def training_document(
     training: Training, trainings: Trainings, datasets: DataSets, brief: bool = False
 ) -> TrainingDocument:
-    """Return the API document of a training. brief: leave out epochs and samples."""
+    """Return the API document of a training. brief: leave out epochs, samples and sentences."""
     request, state = training.request, training.state
     position = None
     if training.status == QUEUED:
@@ -24,6 +24,9 @@ def training_document(
     started_at, ended_at = state.get("started_at"), state.get("ended_at")
     return TrainingDocument(
         id=training.id,
+        kind="captioner" if request["target"] is None else "translator",
+        source=request["source"],
+        target=request["target"],
         created_at=request["created_at"],
         dataset=_dataset_reference(datasets, request["dataset"]),
         replay=_dataset_reference(datasets, request["replay"]) if request["replay"] else None,
@@ -41,6 +44,7 @@ def training_document(
         seconds=state.get("seconds", {}),
         epochs=[] if brief else _read_epochs(training),
         samples=[] if brief else _sample_documents(training),
+        sentences=[] if brief else [SampleSentence(**sentence) for sentence in _read_samples(training, "sentences")],
         version=state.get("version"),
         promoted=state.get("promoted", False),
     )
@@ -48,7 +52,7 @@ def training_document(
 
 def sample_file(training: Training, number: int) -> Path | None:
     """Return the file of a validation photo; None if there is none of this number."""
-    photos = _read_samples(training)
+    photos = _read_samples(training, "photos")
     return Path(photos[number]["photo"]) if 0 <= number < len(photos) else None
 
 
@@ -91,9 +95,10 @@ def _sample_documents(training: Training) -> list[SampleDocument]:
             references=photo["references"],
             captions=photo["captions"],
         )
-        for number, photo in enumerate(_read_samples(training))
+        for number, photo in enumerate(_read_samples(training, "photos"))
     ]
 
 
-def _read_samples(training: Training) -> list[dict[str, Any]]:
-    return read_json(training.run / "samples.json", {"photos": []})["photos"]
+def _read_samples(training: Training, kind: str) -> list[dict[str, Any]]:
+    """Return the samples of a training. kind: photos of a captioner, sentences of a translator."""
+    return read_json(training.run / "samples.json", {}).get(kind, [])

@@ -26,13 +26,13 @@ from service.http.pools import FOLLOWERS
 from service.inference.captioning import CaptionService
 from service.jobs import process as training_process
 from service.jobs.trainings import ENDED, Training
-from service.store.datasets import StoredDataSet
+from service.store.datasets import PARALLEL_TEXT, PHOTOS, StoredDataSet
 
 api = APIBlueprint(
     "trainings",
     __name__,
     url_prefix="/api/trainings",
-    abp_tags=[Tag(name="trainings", description="Trainings of new captioners.")],
+    abp_tags=[Tag(name="trainings", description="Trainings of new captioners and translators.")],
     abp_responses=problem_responses(401, 422, 429),
     abp_security=SECURITY,
 )
@@ -60,18 +60,12 @@ def list_trainings() -> Response:
 
 @api.post("", responses={201: TrainingDocument} | problem_responses(400, 404, 409, 415, 507))
 def begin_training(body: TrainingBody) -> Response:
-    """Queue a training. It starts when the trainings before it have ended."""
+    """Queue a training, of a translator if the data set is parallel text. It starts when those before it have ended."""
     service = current_service()
     data = service.datasets.get(body.dataset)
     if not data.usable:
         raise Problem(409, f"Data set {data.name} cannot be used for training. {data.report['advice'][0]}")
-    if body.replay is not None:
-        if body.start == "scratch":
-            raise Problem(422, "replay needs a captioner to start from: leave it out, or change start.")
-        service.datasets.get(body.replay)
-    start = service.serving.version if body.start == "current" else body.start
-    bundle = None if start == "scratch" else service.versions.get(start).bundle
-    request = body.model_dump() | {"start": start}
+    request, bundle = (_translator_request if data.kind == PARALLEL_TEXT else _captioner_request)(service, body, data)
     training = service.trainings.add(request | {"chosen": _choose_options(service, request, data, bundle)})
     service.queue.wake_worker()
     response = json_response(_document(service, training), 201)
@@ -81,7 +75,7 @@ def begin_training(body: TrainingBody) -> Response:
 
 @api.get("/<caption_id:id>", responses={200: TrainingDocument} | problem_responses(404))
 def get_training(path: TrainingPath) -> Response:
-    """Return the state of a training: its progress, scores so far and sample captions."""
+    """Return the state of a training: its progress, scores so far and sample captions or translations."""
     service = current_service()
     return json_response(_document(service, service.trainings.get(path.id)))
 
@@ -124,7 +118,7 @@ def resume_training(path: TrainingPath) -> Response:
 
 @api.delete("/<caption_id:id>", responses={204: None} | problem_responses(404, 409))
 def delete_training(path: TrainingPath) -> Response:
-    """Delete a training that is not running. The captioner that it produced is kept."""
+    """Delete a training that is not running. The version that it produced is kept."""
     current_service().trainings.delete(path.id)
     return Response(status=204)
 
@@ -160,6 +154,32 @@ def get_sample(path: SamplePath) -> Response:
     buffer = io.BytesIO()
     photo.save(buffer, "JPEG", quality=85)
     return jpeg_response(buffer.getvalue())
+
+
+def _captioner_request(
+    service: CaptionService, body: TrainingBody, _: StoredDataSet
+) -> tuple[dict[str, Any], Path | None]:
+    """Return the request of a captioner's training, and the bundle that it starts from, if any."""
+    if body.replay is not None:
+        if body.start == "scratch":
+            raise Problem(422, "replay needs a captioner to start from: leave it out, or change start.")
+        if service.datasets.get(body.replay).kind != PHOTOS:
+            raise Problem(422, "replay is parallel text, and a captioner learns from photos: name another data set.")
+    start = service.serving.version if body.start == "current" else body.start
+    version = None if start == "scratch" else service.versions.get(start)
+    if version is not None and version.language:
+        raise Problem(422, f"Model version {start} is a translator: name a captioner to start from.")
+    return body.model_dump() | {"start": start, "source": None, "target": None}, version and version.bundle
+
+
+def _translator_request(
+    service: CaptionService, body: TrainingBody, data: StoredDataSet
+) -> tuple[dict[str, Any], None]:
+    """Return the request of a translator's training, which starts from nothing."""
+    if body.start not in ("current", "scratch") or body.replay is not None:
+        raise Problem(422, "A translator is trained from scratch: leave out start and replay.")
+    languages = {side: data.report[side] for side in ("source", "target")}
+    return body.model_dump() | {"start": "scratch", **languages}, None
 
 
 def _choose_options(

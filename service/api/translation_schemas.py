@@ -73,6 +73,7 @@ class CaptionTranslation(BaseModel):
 class TranslatorDocument(BaseModel):
     language: str = Field(description="Code of the language that it writes: a value of the option `language`.")
     source: str = Field(description="Code of the language that it reads.")
+    version: str = Field(description="The promoted version, or built-in.")
     scores: dict[str, Any] = Field(description="Its scores, by split.")
     card: str = Field(description="The model card, in Markdown.")
 

@@ -22,7 +22,7 @@ from service.api.translation_schemas import (
     TranslatorList,
 )
 from service.errors import Problem, problem_responses
-from service.inference.translating import TranslatorFacts
+from service.store.translators import TranslatorFacts
 
 api = APIBlueprint(
     "translations",
@@ -78,7 +78,9 @@ def get_caption_matrix(path: CaptionPath, query: MatrixQuery) -> Response:
 
 def _translator_document(facts: TranslatorFacts) -> TranslatorDocument:
     scores = {split: facts.metrics[split] for split in ("validation", "test") if split in facts.metrics}
-    return TranslatorDocument(language=facts.language, source=facts.source, scores=scores, card=facts.card)
+    return TranslatorDocument(
+        language=facts.language, source=facts.source, version=facts.version, scores=scores, card=facts.card
+    )
 
 
 def _translation_document(language: str, translations: Sequence[Translation]) -> TranslationDocument:

@@ -75,7 +75,6 @@ class CaptionService:
         translator is incomplete.
         """
         self.settings = settings
-        self.translators = Translators(settings.translator_folders, settings.device, settings.deadline_seconds)
         self.storage = Storage(settings.home, settings.max_home_bytes)
         self.database = Database(settings.database, settings.home)
         self.store = Store(self.database)
@@ -85,6 +84,9 @@ class CaptionService:
         self.occlusion_maps = OcclusionMaps(self.photos, lock)
         self.steps = StepRecomputation(self.photos, lock)
         self.versions = Versions(self.database, settings.home, settings.built_in_bundle)
+        self.translators = Translators(
+            settings.translator_folders, settings.device, settings.deadline_seconds, self.versions
+        )
         self.run_training = run_training
         self.datasets = DataSets(settings, self.database, run_training)
         self.trainings = Trainings(self.database, settings.trainings_folder)
@@ -118,6 +120,7 @@ class CaptionService:
         """Caption the queued photos, and close the database."""
         self.mark_stopping()
         self.switch.close()
+        self.translators.close()
         self.database.close()
 
     def begin(self, data: bytes, options: DecodingOptions, on_words: OnCaptionWords | None = None) -> PendingCaption:

@@ -8,18 +8,15 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from sqlalchemy.exc import SQLAlchemyError
 
 from captioner.captioner import Captioner
-from captioner.errors import BundleError, CaptionerError
+from captioner.errors import CaptionerError
 from service.inference.batching import Batcher
+from service.inference.following import Follower
 from service.store.fingerprint import model_version
-from service.store.versions import BUILT_IN, Version, Versions
+from service.store.versions import BUILT_IN, Version, Versions, changed_bundle
 
 log = logging.getLogger(__name__)
-
-POLL_SECONDS = 0.5
-"""Time between two checks for a version that another process promoted."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,6 @@ class Switch:
         self._drain_seconds, self._built_in = drain_seconds, built_in
         self._lock = threading.RLock()
         self._rejected: str | None = None
-        self._closed = threading.Event()
         current = versions.current
         try:
             self.serving = self._load_version(current)
@@ -64,7 +60,7 @@ class Switch:
             log.error("Model version %s cannot be used, the built-in captioner is used instead: %s", current.id, error)
             self._rejected = current.id
             self.serving = self._load_version(versions.get(BUILT_IN))
-        threading.Thread(target=self._watch, name="versions", daemon=True).start()
+        self._follower = Follower(self._follow, "model version")
 
     def promote(self, version_id: str) -> Version:
         """Use a version from the next request on. Raises UnknownVersion, or BundleError if it cannot be used."""
@@ -78,7 +74,7 @@ class Switch:
 
     def close(self) -> None:
         """Caption the queued photos, and stop following."""
-        self._closed.set()
+        self._follower.close()
         with self._lock:
             self.serving.batcher.close(self._drain_seconds)
 
@@ -94,19 +90,6 @@ class Switch:
         self._exchange(serving)
         return version
 
-    def _watch(self) -> None:
-        is_down = False
-        while not self._closed.wait(POLL_SECONDS):
-            try:
-                self._follow()
-                is_down = False
-            except SQLAlchemyError as error:  # keep the captioner in use
-                if not is_down:
-                    log.error("The current model version cannot be read from the database: %s", error)
-                is_down = True
-            except Exception:
-                log.exception("The current model version cannot be used: the previous one stays in use")
-
     def _follow(self) -> None:
         """Load a version that another process has promoted."""
         current = self._versions.current
@@ -115,7 +98,7 @@ class Switch:
             return
         with self._lock:
             current = self._versions.current
-            if current.id in (self.serving.version, self._rejected) or self._closed.is_set():
+            if current.id in (self.serving.version, self._rejected) or self._follower.is_closed:
                 return
             self._rejected = current.id  # until it is loaded, so that a failure is not retried at every poll
             self._exchange(self._load_version(current))
@@ -128,9 +111,7 @@ class Switch:
             captioner = self._load(version.bundle)
         actual_version = model_version(captioner.bundle)
         if version.id not in (actual_version, BUILT_IN):
-            raise BundleError(
-                f"{version.bundle} changed after it became version {version.id}: delete the version, then add it again"
-            )
+            raise changed_bundle(version)
         return Serving(version.id, captioner, actual_version, warm_up(captioner), self._make_batcher(captioner))
 
     def _exchange(self, serving: Serving) -> None:

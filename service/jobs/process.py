@@ -50,6 +50,13 @@ def run(*arguments: str | Path) -> str:
     return result.stdout
 
 
+def fit_command(request: dict[str, Any]) -> list[str]:
+    """Return the command that trains a captioner, or a translator of the languages of a request."""
+    if request["target"] is None:
+        return ["fit"]
+    return ["fit-translator", "--source", request["source"], "--target", request["target"]]
+
+
 def fit_arguments(request: dict[str, Any], options_file: Path) -> list[str | Path]:
     """Return the `fit` arguments for the requested options, which are written to `options_file`."""
     write_json(options_file, request["options"])
@@ -61,15 +68,15 @@ def chosen_options(
 ) -> dict[str, Any]:
     """Return all options of a training. Raises DataError with the error message if they are refused.
 
-    data: the data set. bundle: the captioner to start from. folder: for temporary files. run: runs `fit --check`.
+    data: the data set. bundle: the captioner to start from. folder: for temporary files. run: runs the fit command
+    with `--check`.
     """
     with tempfile.TemporaryDirectory(prefix=".add-", dir=folder) as temporary:
         start_arguments = ["--from-bundle", bundle] if bundle else []
         start_arguments += ["--replay", data] if request["replay"] else []
         option_arguments = fit_arguments(request, Path(temporary) / "options.json")
-        output = run(
-            "fit", "--data", data, "--output", Path(temporary) / "run", "--check", *option_arguments, *start_arguments
-        )
+        arguments = ["--data", data, "--output", Path(temporary) / "run", *option_arguments, *start_arguments]
+        output = run(*fit_command(request), "--check", *arguments)
     return json.loads(output)
 
 

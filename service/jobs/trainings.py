@@ -49,7 +49,8 @@ class Training:
     id: str
     folder: Path
     request: dict[str, Any]
-    """dataset, replay, start (a version's id, or scratch), preset, options, promote_margin, created_at."""
+    """dataset, replay, start (a version's id, or scratch), preset, options, promote_margin, created_at; of a translator
+    also source and target, its languages, which are None for a captioner."""
     state: dict[str, Any] = field(default_factory=dict)
     """state, and as far as known: message, attempts, queued_at, started_at, ended_at, seconds, version, promoted."""
     cancelling: bool = False
@@ -194,7 +195,8 @@ class Trainings:
             yield row
 
     def _to_training(self, row: TrainingRow) -> Training:
-        return Training(row.id, self._folder / row.id, dict(row.request), dict(row.state), row.cancelling)
+        request = {"source": None, "target": None, **row.request}
+        return Training(row.id, self._folder / row.id, request, dict(row.state), row.cancelling)
 
 
 def _now() -> str:

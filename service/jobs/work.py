@@ -12,10 +12,10 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError
 
 from captioner.errors import CaptionerError
-from captioner.files import read_json
 from service.jobs import child
 from service.jobs import process as training_process
 from service.jobs.heartbeat import Heartbeat
+from service.jobs.stages import Command, Stages, stages_of
 from service.jobs.trainings import CANCELLED, FAILED, FINISHED, QUEUED, RUNNING, Training, Trainings
 from service.settings import Settings
 from service.store.database import Database
@@ -157,69 +157,63 @@ class Work:
 
     def _run_stages(self, training: Training, hold: Hold, device_lock: int) -> dict[str, Any]:
         """Run the stages, skipping a finished fit -> further fields for the state."""
-        request = training.request
-        data = self._datasets.get(request["dataset"])
-        replay = self._datasets.get(request["replay"]) if request["replay"] else None
-        data_arguments = ["--data", data.root, *(["--replay", replay.root] if replay else [])]
-        device = ["--device", self._settings.device] if self._settings.device else []
+        stages = stages_of(training, self._settings, self._datasets, self._versions)
         if not (training.run / "finished").exists():
-            self._run_process(
-                training, hold, device_lock, "fit", *self._fit_arguments(training), *data_arguments, *device
-            )
+            self._run_process(training, hold, device_lock, "fit", stages.fit())
             (training.run / "finished").touch()
-        compared_with = self._versions.current
-        arguments = ["--new", training.run / "bundle", "--old", compared_with.bundle, "--output", training.comparison]
-        self._run_process(training, hold, device_lock, "compare", *arguments, *data_arguments, *device)
+        compared_with = stages.in_use()
+        comparison = stages.compare(compared_with)
+        for command in comparison.commands:
+            self._run_process(training, hold, device_lock, "compare", command)
         started_at = time.monotonic()
-        scores = read_json(training.comparison / "comparison.json")["scores"]
-        version = self._store_version(training, data.name, compared_with, scores)
-        promoted = self._promote_if_better(training, version, compared_with, scores["data"])
+        scores = comparison.read_scores()
+        version = self._store_version(training, stages, compared_with, scores)
+        promoted = self._promote_if_better(training, stages, version, compared_with, scores["data"])
         self._add_seconds(training.id, "switching", time.monotonic() - started_at)
         return {"version": version.id, "promoted": promoted}
 
-    def _fit_arguments(self, training: Training) -> list[str | Path]:
-        request = training.request
-        arguments: list[str | Path] = ["--output", training.run, "--cache", self._settings.home / "features"]
-        arguments += training_process.fit_arguments(request, training.folder / "options.json")
-        if request["start"] != "scratch":
-            arguments += ["--from-bundle", self._versions.get(request["start"]).bundle]
-        if (training.run / "progress.json").exists():
-            arguments.append("--resume")
-        return arguments
-
     def _store_version(
-        self, training: Training, data_name: str, compared_with: Version, scores: dict[str, Any]
+        self, training: Training, stages: Stages, compared_with: Version | None, scores: dict[str, Any]
     ) -> Version:
         request = training.request
+        data_name = self._datasets.get(request["dataset"]).name
         facts = {
-            "name": f"{data_name} captioner",
+            "name": f"{data_name} {stages.what}",
             "origin": "training",
             "training": training.id,
             "dataset": {"id": request["dataset"], "name": data_name},
             "started_from": request["start"],
-            "compared_with": compared_with.id,
+            "compared_with": compared_with and compared_with.id,
             "options": request["chosen"],
             "scores": scores,
         }
         return self._versions.add(training.run / "bundle", facts, training.comparison)
 
     def _promote_if_better(
-        self, training: Training, version: Version, compared_with: Version, scores: dict[str, Any]
+        self,
+        training: Training,
+        stages: Stages,
+        version: Version,
+        compared_with: Version | None,
+        scores: dict[str, Any],
     ) -> bool:
-        """Promote the version if its CIDEr improves by the requested margin -> whether it is in use."""
-        margin, current = training.request["promote_margin"], self._versions.current
-        if margin is None or current.id == version.id:  # already in use if a worker was killed right after promoting
-            return current.id == version.id
+        """Promote the version if its score improves by the requested margin -> whether it is in use.
+
+        A first translator to a language improves on 0.
+        """
+        margin, current = training.request["promote_margin"], stages.in_use()
+        current_id = current and current.id
+        if margin is None or current_id == version.id:  # already in use if a worker was killed right after promoting
+            return current_id == version.id
         # Another version may have been promoted meanwhile: promote only if the compared version is still in use.
-        if scores["new"]["CIDEr"] - scores["old"]["CIDEr"] < margin or current.id != compared_with.id:
+        old_score = scores["old"][stages.metric] if scores["old"] else 0.0
+        if scores["new"][stages.metric] - old_score < margin or current_id != (compared_with and compared_with.id):
             return False
         self._versions.promote(version.id)
         return True
 
-    def _run_process(
-        self, training: Training, hold: Hold, device_lock: int, stage: str, *arguments: str | Path
-    ) -> None:
-        """Run a command of `training` until it ends.
+    def _run_process(self, training: Training, hold: Hold, device_lock: int, stage: str, command: Command) -> None:
+        """Run a command of `training` until it ends. stage: its name in the log and among the seconds.
 
         Raises Cancelled, Stopped, LockLost, or Failed with its error message.
         """
@@ -229,7 +223,7 @@ class Work:
             output.flush()
             start = output.tell()
             process = subprocess.Popen(
-                child.command(*training_process.command(stage, *arguments)[1:], niceness=NICENESS),
+                child.command(*training_process.command(*command)[1:], niceness=NICENESS),
                 env=training_process.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=output,

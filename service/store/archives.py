@@ -112,8 +112,8 @@ def _check_entries(entries: list[tuple[zipfile.ZipInfo, str]], max_bytes: int) -
         raise _too_large(max_bytes)
     if unpacked_bytes > RATIO_FROM_BYTES and unpacked_bytes > MAX_RATIO * packed_bytes:
         raise ArchiveError(
-            f"the zip unpacks to {unpacked_bytes // max(1, packed_bytes):,} times its size, which photos never do:"
-            " create it again"
+            f"the zip unpacks to {unpacked_bytes // max(1, packed_bytes):,} times its size, which photos and texts"
+            " never do: create it again"
         )
     files = [target for entry, target in entries if not entry.is_dir()]
     if len(set(files)) != len(files):

@@ -1,6 +1,6 @@
 """Data sets of users: a database row with the report, and a folder that is created atomically.
 
-datasets/ID/   thumbnails/; data/NAME/: the photos and captions, if they were uploaded
+datasets/ID/   thumbnails/ of photos; data/NAME/: the photos and captions, or the parallel text, if they were uploaded
 """
 
 import contextlib
@@ -32,6 +32,8 @@ from service.store.leftovers import remove_abandoned, remove_unknown
 from service.store.photos import ID_PATTERN, PhotoFolder
 from service.store.tables import DataSetRow
 
+PHOTOS, PARALLEL_TEXT = "photos", "parallel_text"
+"""Kinds of data sets: captioned photos train captioners, parallel text trains translators."""
 MAX_WAITING = 3
 """Maximum number of data sets that wait for an inspection, each with a thread of the server."""
 MAX_LIST_ENTRIES = 100
@@ -49,6 +51,14 @@ class DataSetInUse(CaptionerError):
 
 
 @dataclass(frozen=True)
+class Languages:
+    """Languages of parallel text; None: as the names in the files say."""
+
+    source: str | None = None
+    target: str | None = None
+
+
+@dataclass(frozen=True)
 class StoredDataSet:
     """A stored data set with its report."""
 
@@ -61,6 +71,7 @@ class StoredDataSet:
     """Path for `--data`."""
     folder: Path
     report: dict[str, Any]
+    kind: str = PHOTOS
 
     @property
     def usable(self) -> bool:
@@ -73,15 +84,22 @@ class DataSets:
     def __init__(
         self, settings: Settings, database: Database, run_training: training_process.Run = training_process.run
     ) -> None:
-        """run_training: runs `training inspect`; by default in a separate process."""
+        """run_training: runs `training inspect` and `inspect-parallel`; by default in a separate process."""
         self._settings, self._database, self._run_training = settings, database, run_training
         self._folder = settings.datasets_folder
         self._adding_lock = BoundedLock(MAX_WAITING)  # one at a time: each uses all cores
 
-    def add_zip(self, file: BinaryIO, name: str, bundle: Path, max_bytes: int | None = None) -> StoredDataSet:
+    def add_zip(
+        self,
+        file: BinaryIO,
+        name: str,
+        bundle: Path,
+        max_bytes: int | None = None,
+        languages: Languages | None = None,
+    ) -> StoredDataSet:
         """Unpack a zip and inspect it. bundle: the captioner whose vocabulary the report compares with.
 
-        max_bytes: maximum unpacked size; by default from the settings.
+        max_bytes: maximum unpacked size; by default from the settings. languages: of parallel text; None for photos.
         Raises ArchiveError, or DataError if the layout is not supported. Then nothing is stored.
         """
 
@@ -94,10 +112,15 @@ class DataSets:
             shutil.rmtree(unpacked, ignore_errors=True)
             return root
 
-        return self._add("zip", name, bundle, fill)
+        return self._add("zip", name, bundle, fill, languages)
 
-    def add_folder(self, path: str, name: str | None, bundle: Path) -> StoredDataSet:
-        """Inspect a folder or caption file below CAPTIONER_IMPORT_ROOT, without copying it. Raises DataError."""
+    def add_folder(
+        self, path: str, name: str | None, bundle: Path, languages: Languages | None = None
+    ) -> StoredDataSet:
+        """Inspect a folder or a file below CAPTIONER_IMPORT_ROOT, without copying it. Raises DataError.
+
+        languages: of parallel text; None for photos.
+        """
         root = self._settings.import_root
         if root is None:
             raise DataError(
@@ -112,7 +135,7 @@ class DataSets:
             raise DataError(
                 f"{path!r} does not exist below CAPTIONER_IMPORT_ROOT: give the path of a folder or file in it"
             )
-        return self._add("folder", name or source.name, bundle, lambda folder: source)
+        return self._add("folder", name or source.name, bundle, lambda folder: source, languages)
 
     def add_corrections(
         self, captions: Iterable[CaptionSummary], photos: PhotoFolder, name: str | None, bundle: Path
@@ -156,7 +179,8 @@ class DataSets:
         if not folder_exists(folder):
             return None
         # The root of an upload is relative, so that the data folder can be moved.
-        return StoredDataSet(row.id, row.name, row.origin, row.created_at, folder / row.root, folder, dict(row.report))
+        root, report = folder / row.root, dict(row.report)
+        return StoredDataSet(row.id, row.name, row.origin, row.created_at, root, folder, report, row.kind)
 
     def get(self, dataset_id: str) -> StoredDataSet:
         """Return a data set. Raises UnknownDataSet if it does not exist."""
@@ -181,17 +205,27 @@ class DataSets:
             known_ids = set(session.scalars(select(DataSetRow.id)))
         remove_unknown(self._folder, _ID, known_ids)
 
-    def _add(self, origin: str, name: str, bundle: Path, fill: Callable[[Path], Path]) -> StoredDataSet:
+    def _add(
+        self,
+        origin: str,
+        name: str,
+        bundle: Path,
+        fill: Callable[[Path], Path],
+        languages: Languages | None = None,
+    ) -> StoredDataSet:
         """Add the data that `fill` puts into a folder; it returns the path to inspect. Raises TooManyWaiting."""
         with self._adding_lock:
-            return self._create(origin, name, bundle, fill)
+            return self._create(origin, name, bundle, fill, languages)
 
-    def _create(self, origin: str, name: str, bundle: Path, fill: Callable[[Path], Path]) -> StoredDataSet:
+    def _create(
+        self, origin: str, name: str, bundle: Path, fill: Callable[[Path], Path], languages: Languages | None
+    ) -> StoredDataSet:
         dataset_id = uuid.uuid4().hex
         staging = Path(tempfile.mkdtemp(prefix=".add-", dir=self._folder))
         try:
             root = fill(staging)
-            report = self._inspect(root, name, staging / "thumbnails", bundle)
+            command = _inspection(staging / "thumbnails", bundle) if languages is None else _text_inspection(languages)
+            report = self._inspect(root, name, *command)
             row = DataSetRow(
                 id=dataset_id,
                 name=name,
@@ -199,6 +233,7 @@ class DataSets:
                 created_at=datetime.now(UTC).isoformat(),
                 root=str(root.relative_to(staging) if root.is_relative_to(staging) else root),
                 report=report,
+                kind=PHOTOS if languages is None else PARALLEL_TEXT,
             )
             sync_tree(staging)
             with self._database.writing() as session:
@@ -210,15 +245,25 @@ class DataSets:
             raise
         return self.get(dataset_id)
 
-    def _inspect(self, root: Path, name: str, thumbnails: Path, bundle: Path) -> dict[str, Any]:
+    def _inspect(self, root: Path, name: str, command: str, *options: str | Path) -> dict[str, Any]:
         try:
-            options = ["--json", "--most", str(MAX_LIST_ENTRIES), "--bundle", bundle, "--samples", thumbnails]
-            output = self._run_training("inspect", "--data", root, *options)
+            output = self._run_training(command, "--data", root, "--json", *options)
         except DataError as error:  # the message must not reveal the server's folders
             raise DataError(str(error).replace(str(root.parent) + os.sep, "").replace(str(root), name)) from None
         report = json.loads(output)
-        del report["root"]
+        report.pop("root", None)
         return report
+
+
+def _inspection(thumbnails: Path, bundle: Path) -> list[str | Path]:
+    """Return the command that inspects photos, and its options."""
+    return ["inspect", "--most", str(MAX_LIST_ENTRIES), "--bundle", bundle, "--samples", thumbnails]
+
+
+def _text_inspection(languages: Languages) -> list[str]:
+    """Return the command that inspects parallel text, and its options."""
+    named = {"--source": languages.source, "--target": languages.target}
+    return ["inspect-parallel", *(part for flag, value in named.items() if value is not None for part in (flag, value))]
 
 
 def _unknown_dataset(dataset_id: str) -> UnknownDataSet:

@@ -39,7 +39,7 @@ class CaptionRow(Table):
 
 
 class DataSetRow(Table):
-    """A data set; uploaded photos are in the datasets folder."""
+    """A data set; uploaded files are in the datasets folder."""
 
     __tablename__ = "datasets"
 
@@ -49,6 +49,8 @@ class DataSetRow(Table):
     created_at: Mapped[str]
     root: Mapped[str]
     report: Mapped[dict[str, Any]] = mapped_column(JSON)
+    kind: Mapped[str] = mapped_column(server_default="photos")
+    """photos or parallel_text."""
 
 
 class TrainingRow(Table):
@@ -70,16 +72,20 @@ class VersionRow(Table):
     id: Mapped[str] = mapped_column(primary_key=True)
     compared: Mapped[bool]
     facts: Mapped[dict[str, Any]] = mapped_column(JSON)
+    language: Mapped[str] = mapped_column(server_default="")
+    """Language that a translator writes; empty for a captioner."""
 
 
 class PromotionRow(Table):
-    """A promotion; the last one is in use. A rollback removes the promotions after the previous version."""
+    """A promotion; the last one of a language is in use. A rollback removes those after the previous version."""
 
     __tablename__ = "promotions"
     __table_args__ = {"sqlite_autoincrement": True}
 
     sequence: Mapped[int] = mapped_column(primary_key=True)
     version: Mapped[str]
+    language: Mapped[str] = mapped_column(server_default="")
+    """Language of the translator whose version this is; empty for the captioner."""
 
 
 class IdentityRow(Table):

@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import Select, delete, func, select
 from sqlalchemy.orm import Session
 
-from captioner.errors import CaptionerError
+from captioner.errors import BundleError, CaptionerError
 from captioner.files import replace_folder, sync_tree
 from service.store.database import Database
 from service.store.home import folder_exists
@@ -41,15 +41,18 @@ class VersionInUse(CaptionerError):
 
 @dataclass(frozen=True)
 class Version:
-    """A captioner that the service can use."""
+    """A captioner or a translator that the service can use."""
 
     id: str
-    """12 hex digits that its captions carry, or BUILT_IN."""
+    """12 hex digits, which the captions of a captioner carry, or BUILT_IN."""
     bundle: Path
     comparison: Path | None = None
     """Folder of its comparison with the previous version."""
     facts: dict[str, Any] = field(default_factory=dict)
-    """name, origin (built-in, training or upload), created_at, and the facts of its training."""
+    """name, origin (built-in, training or upload), created_at, source (of a translator), and the facts of its training.
+    """
+    language: str = ""
+    """Language that a translator writes, which is what requests name; empty for a captioner."""
 
 
 class Versions:
@@ -62,33 +65,38 @@ class Versions:
         self._folder.mkdir(exist_ok=True)
 
     def add(self, bundle: Path, facts: dict[str, Any], comparison: Path | None = None) -> Version:
-        """Store a copy of a bundle. The same captioner keeps its version.
+        """Store a copy of the bundle of a captioner or a translator. The same one keeps its version.
 
         Raises BundleError if the bundle cannot be used, WeightsError if its encoder's weights are missing.
         """
-        from captioner.bundle import load_bundle  # imports torch, which listing versions does not need
-        from service.store.fingerprint import model_version
+        from service.store.fingerprint import identify  # imports torch, which listing versions does not need
 
         staging = Path(tempfile.mkdtemp(prefix=".add-", dir=self._folder))
         try:
             shutil.copytree(bundle, staging / "bundle")
-            version_id = model_version(load_bundle(staging / "bundle"))
+            identity = identify(staging / "bundle")
+            version_id = identity.version
             if comparison is not None:
                 shutil.copytree(comparison, staging / "comparison")
             sync_tree(staging)
             facts = {"created_at": datetime.now(UTC).isoformat(), **facts}
+            if identity.language:
+                facts["source"] = identity.source
             with self._writing() as session:
                 if self._find(session, version_id) is None:
                     os.chmod(staging, 0o755)
                     # A killed process may have left a folder without its row, which is replaced.
                     replace_folder(staging, self._folder / version_id)
-                    session.merge(VersionRow(id=version_id, facts=facts, compared=comparison is not None))
+                    is_compared = comparison is not None
+                    session.merge(
+                        VersionRow(id=version_id, language=identity.language, facts=facts, compared=is_compared)
+                    )
             return self.get(version_id)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
     def all(self) -> list[Version]:
-        """Return all versions, newest first, the built-in one last."""
+        """Return all versions of captioners and translators, newest first, the built-in captioner last."""
         with self._database.reading() as session:
             versions = [self._to_version(row) for row in session.scalars(select(VersionRow))]
         versions = [version for version in versions if version is not None]
@@ -105,32 +113,46 @@ class Versions:
 
     @property
     def current(self) -> Version:
-        """The version in use; the built-in one if the promoted version is missing."""
+        """The captioner in use; the built-in one if the promoted version is missing."""
         with self._database.reading() as session:
-            return self._current(session)
+            return self._promoted(session, "") or self._built_in
+
+    def current_translators(self) -> dict[str, Version]:
+        """Return language -> promoted translator, without languages whose built-in translator is in use, if any."""
+        newest = select(func.max(PromotionRow.sequence)).where(PromotionRow.language != "")
+        newest = newest.group_by(PromotionRow.language)
+        with self._database.reading() as session:
+            rows = session.scalars(select(PromotionRow).where(PromotionRow.sequence.in_(newest)))
+            versions = {row.language: self._find(session, row.version) for row in rows}
+        return {language: version for language, version in versions.items() if version is not None}
 
     def promote(self, version_id: str) -> Version:
-        """Make a version the current one. Raises UnknownVersion."""
+        """Make a version the current captioner, or the current translator to its language. Raises UnknownVersion."""
         with self._writing() as session:
             version = self._get(session, version_id)
-            last_promotion = _last_promotion(session)
+            last_promotion = _last_promotion(session, version.language)
             if (last_promotion.version if last_promotion else BUILT_IN) != version_id:
-                session.add(PromotionRow(version=version_id))
+                session.add(PromotionRow(version=version_id, language=version.language))
                 session.flush()
-                newest = select(PromotionRow.sequence).order_by(PromotionRow.sequence.desc()).limit(_HISTORY)
-                session.execute(delete(PromotionRow).where(PromotionRow.sequence.not_in(newest)))
+                newest = _promotions(version.language).with_only_columns(PromotionRow.sequence).limit(_HISTORY)
+                is_older = PromotionRow.sequence.not_in(newest)
+                session.execute(delete(PromotionRow).where(PromotionRow.language == version.language, is_older))
         return version
 
-    def previous(self) -> Version:
-        """Return the version before the current one. Raises VersionInUse if there is none."""
-        with self._database.reading() as session:
-            return self._find_previous(session)[0]
+    def previous(self, language: str = "") -> Version | None:
+        """Return the version before the current one; None for the built-in translator to a language, if any.
 
-    def rollback(self) -> Version:
-        """Return to the version before the current one. Raises VersionInUse if there is none."""
+        language: of a translator; empty for the captioner. Raises VersionInUse if there is none.
+        """
+        with self._database.reading() as session:
+            return self._find_previous(session, language)[0]
+
+    def rollback(self, language: str = "") -> Version | None:
+        """Return to the version before the current one, as `previous` does."""
         with self._writing() as session:
-            version, sequence = self._find_previous(session)
-            session.execute(delete(PromotionRow).where(PromotionRow.sequence > sequence))
+            version, sequence = self._find_previous(session, language)
+            is_later = PromotionRow.sequence > sequence
+            session.execute(delete(PromotionRow).where(PromotionRow.language == language, is_later))
         return version
 
     def delete(self, version_id: str) -> None:
@@ -141,7 +163,8 @@ class Versions:
                 version = self._get(session, version_id)
                 if version_id == BUILT_IN:
                     raise VersionInUse("the built-in captioner cannot be deleted: it is the fallback for all others")
-                if version_id == self._current(session).id:
+                current = self._promoted(session, version.language)
+                if current is not None and version_id == current.id:
                     raise VersionInUse(
                         f"model version {version_id} is in use: promote another version or roll back first"
                     )
@@ -165,7 +188,8 @@ class Versions:
         folder = self._folder / row.id
         if not folder_exists(folder):
             return None
-        return Version(row.id, folder / "bundle", folder / "comparison" if row.compared else None, dict(row.facts))
+        comparison = folder / "comparison" if row.compared else None
+        return Version(row.id, folder / "bundle", comparison, dict(row.facts), row.language)
 
     def _find(self, session: Session, version_id: str) -> Version | None:
         if version_id == BUILT_IN:
@@ -178,19 +202,32 @@ class Versions:
             raise UnknownVersion(f"model version {version_id} does not exist: it was deleted, or the id is wrong")
         return version
 
-    def _current(self, session: Session) -> Version:
-        promotion = _last_promotion(session)
-        return promotion and self._find(session, promotion.version) or self._built_in
+    def _promoted(self, session: Session, language: str) -> Version | None:
+        """Return the version promoted last; None if there is none, or it is missing."""
+        promotion = _last_promotion(session, language)
+        return promotion and self._find(session, promotion.version)
 
-    def _find_previous(self, session: Session) -> tuple[Version, int]:
+    def _find_previous(self, session: Session, language: str) -> tuple[Version | None, int]:
         """Return the last existing version before the current one, and the number of its promotion."""
-        promotions = list(session.scalars(select(PromotionRow).order_by(PromotionRow.sequence.desc())))
+        promotions = list(session.scalars(_promotions(language)))
         current = promotions[0].version if promotions else BUILT_IN
         for row in [*promotions, PromotionRow(sequence=0, version=BUILT_IN)]:
             if row.version != current and (version := self._find(session, row.version)) is not None:
-                return version, row.sequence
+                return (None if language and row.version == BUILT_IN else version), row.sequence
         raise VersionInUse("there is no version to return to: the current one is the first that was used")
 
 
-def _last_promotion(session: Session) -> PromotionRow | None:
-    return session.scalar(select(PromotionRow).order_by(PromotionRow.sequence.desc()).limit(1))
+def changed_bundle(version: Version) -> BundleError:
+    """Return the error for a version whose files are no longer those that its id stands for."""
+    return BundleError(
+        f"{version.bundle} changed after it became version {version.id}: delete the version, then add it again"
+    )
+
+
+def _promotions(language: str) -> Select[tuple[PromotionRow]]:
+    """Return the query of the promotions of a language, newest first."""
+    return select(PromotionRow).where(PromotionRow.language == language).order_by(PromotionRow.sequence.desc())
+
+
+def _last_promotion(session: Session, language: str) -> PromotionRow | None:
+    return session.scalar(_promotions(language).limit(1))

@@ -22,6 +22,7 @@ from service.settings import Settings
 from service.store.database import Database
 from service.store.versions import Versions
 from tests.support.pictures import picture_bytes
+from tests.support.translators import save_tiny_translator
 
 pytestmark = pytest.mark.stress
 
@@ -298,6 +299,27 @@ def test_models_are_listed_promoted_and_rolled_back(start_process, bundle, make_
     assert models("list")[0].startswith(f"* {added.id}")
     assert models("rollback") == ["built-in is now in use"]
     assert models("list")[1].startswith("* built-in")
+
+
+def test_translators_are_listed_promoted_and_rolled_back(bundle, tmp_path, monkeypatch, capsys):
+    settings = Settings(home=tmp_path / "home", bundle=bundle)
+    settings.make_home()
+    database = Database(settings.database, settings.home)
+    scores = {"data": {"new": {"BLEU": 31.25}, "old": None}}
+    facts = {"name": "signs", "origin": "training", "scores": scores}
+    added = Versions(database, settings.home, bundle).add(save_tiny_translator(tmp_path), facts)
+    database.close()
+    monkeypatch.setenv("CAPTIONER_HOME", str(settings.home))
+
+    def models(*arguments):
+        assert command.main(["--bundle", str(bundle), "models", *arguments]) == 0
+        return capsys.readouterr().out.splitlines()
+
+    assert models("list")[0].endswith("training  signs  en-de  BLEU 31.2")
+    assert models("promote", added.id) == [f"{added.id} is now in use"]
+    assert [line[0] for line in models("list")] == ["*", "*"], "a captioner and a translator are in use"
+    assert models("rollback", "--language", "de") == ["the built-in translator to de, if any, is now in use"]
+    assert [line[0] for line in models("list")] == [" ", "*"]
 
 
 def test_a_worker_ends_on_request_or_when_its_service_is_killed(start_process, bundle):

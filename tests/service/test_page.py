@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from captioner.images.photo import open_image
-from service.inference import translating
 from service.page import EXAMPLES, WEB, examples, static_version
 from tests.support.translators import save_tiny_translator
 
@@ -59,7 +58,7 @@ def test_the_page_describes_the_shipped_captioner_only(start, tmp_path):
 
 
 def test_the_page_offers_the_languages_of_the_translators(start, tmp_path, monkeypatch):
-    monkeypatch.setattr(translating, "shipped_translators", dict)
+    monkeypatch.setattr("service.store.translators.shipped_translators", dict)
     folder = save_tiny_translator(tmp_path)
     html = start(translators=f"fr={folder},{folder}").client.get("/").text
     assert re.findall(r'<option value="(\w*)">', html) == ["", "de", "fr"] and "<dt>Translation</dt>" in html

@@ -1,5 +1,7 @@
 """A tiny parallel text, and options that train on it in seconds."""
 
+from tests.support.photo_sets import zipped
+
 PAIRS = [
     ("A dog runs.", "Ein Hund läuft."),
     ("A cat sleeps.", "Eine Katze schläft."),
@@ -23,3 +25,12 @@ OPTIONS = {
 def write_pairs(folder, split, pairs):
     for side, language in enumerate(("en", "de")):
         (folder / f"{split}.{language}").write_text("".join(f"{pair[side]}\n" for pair in pairs))
+
+
+def zipped_pairs(splits, language="de"):
+    """Return a zip of two files of lines for each split, in English and another language."""
+    files = {}
+    for split, pairs in splits.items():
+        for side, name in enumerate(("en", language)):
+            files[f"{split}.{name}"] = "".join(f"{pair[side]}\n" for pair in pairs).encode()
+    return zipped(files)

@@ -12,11 +12,10 @@ from captioner.ranks import Ranks
 from captioner.translation.config import TRANSLATION, TranslatorConfig
 from training.arguments import DECODING, INTERRUPTED
 from training.loop import Interrupted, train
-from training.options import TranslatorOptions
 from training.progress import ProgressFile, ignore_progress
-from training.runs.resuming import check_kind
-from training.runs.run import CHECKPOINT, check_output, load_run
+from training.runs.run import check_output
 from training.translation.evaluate import evaluate_translator
+from training.translation.fit_options import stored_run, translator_options
 from training.translation.parallel_text import read_parallel
 from training.translation.task import TranslationTask
 
@@ -27,14 +26,14 @@ def fit(options: argparse.Namespace, ranks: Ranks) -> int:
 
     keep_freed_memory()
     check_output(options.output, options.resume)
-    stored = _stored_run(options)
+    stored = stored_run(options)
     text = read_parallel(options.data, options.source, options.target)
     if ranks.leads:
         print(*text.notes, *(f"{name}: {len(pairs):,} pairs" for name, pairs in text.splits.items()), sep="\n")
     task = TranslationTask(
         text,
-        _merged(TranslatorConfig, options, stored.get("translator")),
-        _merged(TranslatorOptions, options, stored.get("options")),
+        TranslatorConfig.from_json(stored.get("translator", {}) | given_arguments(TranslatorConfig, options)),
+        translator_options(options, stored.get("options")),
         _decoding(options, stored.get("decoding")),
         options.device,
     )
@@ -58,7 +57,8 @@ def evaluate(options: argparse.Namespace, ranks: Ranks) -> int:
 
     bundle = load_translator_bundle(options.bundle)
     translator = Translator(bundle, options.device)
-    text = read_parallel(options.data, bundle.source_language, bundle.target_language)
+    languages = options.source or bundle.source_language, options.target or bundle.target_language
+    text = read_parallel(options.data, *languages)
     decoding = replace(bundle.decoding, **_given_decoding(options))
     metrics = evaluate_translator(translator, text, options.split, decoding, options.output)
     if unreadable := metrics["unreadable"]:
@@ -68,19 +68,6 @@ def evaluate(options: argparse.Namespace, ranks: Ranks) -> int:
     )
     print(f"the page is {options.output / 'report.html'}", file=sys.stderr)
     return 0
-
-
-def _stored_run(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the identity of the run to resume; {} for a new one. Raises ConfigError for the run of a captioner."""
-    checkpoint = options.output / CHECKPOINT
-    run = load_run(checkpoint, mapped=True)["run"] if options.resume and checkpoint.is_file() else {}
-    check_kind(run, "translator", checkpoint)
-    return run
-
-
-def _merged(kind: type, options: argparse.Namespace, stored: dict[str, Any] | None) -> Any:
-    """Return options of a kind, by the command line, then by the run to resume, then by their defaults."""
-    return kind.from_json((stored or {}) | given_arguments(kind, options))
 
 
 def _decoding(options: argparse.Namespace, stored: dict[str, Any] | None) -> DecodingOptions:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from captioner.counting import counted
 from captioner.errors import DataError
@@ -123,7 +124,7 @@ def write_parallel(folder: Path, split: str, pairs: Iterable[Pair], languages: t
 
 def _readers(path: Path, source: str, target: str) -> dict[str, tuple[Path, Callable[[], Iterator[Pair]]]]:
     """Return split -> where it is, and a function that reads it."""
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    files = text_files(path)
     readers: dict[str, tuple[Path, Callable[[], Iterator[Pair]]]] = {}
 
     def add(split: str, file: Path, read: Callable[[], Iterator[Pair]]) -> None:
@@ -133,7 +134,7 @@ def _readers(path: Path, source: str, target: str) -> dict[str, tuple[Path, Call
             )
         readers[split] = file, read
 
-    texts = {(file.parent, *_stem_and_ending(file)): file for file in files}
+    texts = {(file.parent, *stem_and_ending(file)): file for file in files}
     for (folder, stem, ending), file in texts.items():
         other = texts.get((folder, stem, language_code(target)))
         if ending == language_code(source) and other is not None:
@@ -147,6 +148,14 @@ def _readers(path: Path, source: str, target: str) -> dict[str, tuple[Path, Call
             " or a .tmx file"
         )
     return readers
+
+
+def text_files(path: Path) -> list[Path]:
+    """Return a file, or the files in and below a folder, sorted, without hidden ones and those that macOS adds."""
+    if path.is_file():
+        return [path]
+    names = ((file, file.relative_to(path).parts) for file in path.rglob("*") if file.is_file())
+    return sorted(file for file, parts in names if not any(part.startswith((".", "__MACOSX")) for part in parts))
 
 
 def language_code(name: str) -> str:
@@ -165,7 +174,7 @@ def _find_language(language: str, names: Collection[str], regions: bool = False)
     return next((name for code, name in codes.items() if code.split("-")[0] == wanted), None)
 
 
-def _stem_and_ending(file: Path) -> tuple[str, str]:
+def stem_and_ending(file: Path) -> tuple[str, str]:
     """Return a file's name and its ending, without .gz and .txt: train.pt_BR.txt.gz -> train, pt-br."""
     stem, _, ending = re.sub(r"(\.txt)?(\.gz)?$", "", file.name, flags=re.IGNORECASE).rpartition(".")
     return stem, language_code(ending)
@@ -189,7 +198,7 @@ def _lines_of(source: Path, target: Path) -> Iterator[Pair]:
 
 
 def _table(file: Path, source: str, target: str) -> Iterator[Pair]:
-    rows = _rows(file)
+    rows = table_rows(file)
     _, header = next(rows, (1, []))
     names = [_find_language(language, header) for language in (source, target)]
     if None not in names:
@@ -207,12 +216,12 @@ def _table(file: Path, source: str, target: str) -> Iterator[Pair]:
         yield row[wanted[0]], row[wanted[1]]
 
 
-def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
+def table_rows(file: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield the number of the first line of each row of a table, and its cells, without blank rows.
 
     Raises DataError for a quote that is not closed.
     """
-    delimiter = TABLES[f".{_stem_and_ending(file)[1]}"]
+    delimiter = TABLES[f".{stem_and_ending(file)[1]}"]
     quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
     # A blank line at the end is a row of its own, unless a quote is still open.
     rows = csv.reader(chain(text_lines(file), ["\n"]), delimiter=delimiter, quoting=quoting)
@@ -237,8 +246,7 @@ def _json_lines(file: Path, source: str, target: str) -> Iterator[Pair]:
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
-            record = record.get("translation", record)  # the form of Hugging Face's data sets
+            record = read_record(line)
             pair = tuple(record[_find_language(language, record) or language] for language in (source, target))
         except (ValueError, AttributeError, TypeError, KeyError, RecursionError) as error:
             raise DataError(
@@ -250,20 +258,31 @@ def _json_lines(file: Path, source: str, target: str) -> Iterator[Pair]:
         yield pair
 
 
+def read_record(line: str) -> dict[str, Any]:
+    """Return the language -> text of a JSON line. Raises ValueError, AttributeError or RecursionError if it is none."""
+    record = json.loads(line)
+    return record.get("translation", record)  # the form of Hugging Face's data sets
+
+
 def _tmx(file: Path, source: str, target: str) -> Iterator[Pair]:
+    for texts in tmx_units(file):
+        names = [_find_language(language, texts, regions=True) for language in (source, target)]
+        if None not in names and names[0] != names[1]:
+            yield texts[names[0]], texts[names[1]]
+
+
+def tmx_units(file: Path) -> Iterator[dict[str, str]]:
+    """Yield the language -> text of each unit of a TMX file. Raises DataError."""
     from lxml import etree
 
     try:  # no entities and no network: the file may be anyone's
         units = etree.iterparse(str(file), tag="tu", resolve_entities=False, no_network=True)
         for _, unit in units:
-            texts = {
+            yield {
                 _language_of(each): "".join(each.find("seg").itertext())
                 for each in unit
                 if each.find("seg") is not None
             }
-            names = [_find_language(language, texts, regions=True) for language in (source, target)]
-            if None not in names and names[0] != names[1]:
-                yield texts[names[0]], texts[names[1]]
             unit.clear()
     except (etree.XMLSyntaxError, OSError) as error:
         raise DataError(f"{file} cannot be read as TMX ({error}): export it again") from error

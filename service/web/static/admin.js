@@ -28,9 +28,11 @@ export const deleteTraining = (id) => remove(`/api/trainings/${id}`);
 export const getLog = async (id) => (await sendAsAdmin(`/api/trainings/${id}/log`)).text();
 
 export const listModels = async () => (await get("/api/models")).models;
-export const getComparison = async (version) => (await get(`/api/models/${version}/comparison`)).photos;
+export const getComparison = (version) => get(`/api/models/${version}/comparison`);
 export const promote = (version) => post(`/api/models/${version}/promote`);
 export const rollBack = () => post("/api/models/rollback");
+export const rollBackTranslator = (language) =>
+  sendAsAdmin(`/api/models/rollback?${new URLSearchParams({ language })}`, { method: "POST" });
 export const deleteModel = (version) => remove(`/api/models/${version}`);
 export const downloadModel = async (version) => (await sendAsAdmin(`/api/models/${version}/bundle.zip`)).blob();
 
@@ -42,13 +44,13 @@ export async function followTraining(id, onChange) {
   }
 }
 
-/** Upload a zip. onSent(fraction): progress, which fetch does not report. */
-export const sendZip = (url, file, onSent) =>
+/** Upload a zip. onSent(fraction): progress, which fetch does not report. query: options by name. */
+export const sendZip = (url, file, onSent, query = {}) =>
   withToken(
     (headers) =>
       new Promise((resolve, reject) => {
         const request = new XMLHttpRequest();
-        request.open("POST", `${url}?name=${encodeURIComponent(nameOf(file))}`);
+        request.open("POST", `${url}?${new URLSearchParams({ name: nameOf(file), ...query })}`);
         for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
         request.setRequestHeader("Content-Type", "application/zip");
         request.upload.addEventListener("progress", (event) => onSent(event.loaded / event.total));

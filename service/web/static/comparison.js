@@ -1,4 +1,4 @@
-// Held-out photos with the captions and attention maps of two captioners.
+// Held-out photos with the captions and attention maps of two captioners, or sentences with two translations.
 import { showPicture } from "./admin.js";
 import { button, element } from "./elements.js";
 import { normalise, paintHeat } from "./heat.js";
@@ -8,6 +8,18 @@ const CANVAS_SIDE = 320;
 
 export function showPhotos(list, photos) {
   list.replaceChildren(...photos.map(photoItem));
+}
+
+export function showSentences(list, sentences) {
+  list.replaceChildren(...sentences.map(sentenceItem));
+}
+
+function sentenceItem({ new: after, old: before }) {
+  const source = element("p", {}, element("span", { className: "quiet" }, "Sentence: "), after.source.join(" "));
+  const translated = (title, { translation }) =>
+    element("div", { className: "side" }, element("h4", {}, title), element("p", { lang: "" }, translation || "(empty)"));
+  const sides = [...(before ? [translated("Previous", before)] : []), translated("New", after)];
+  return element("li", {}, source, element("div", { className: "sides" }, ...sides));
 }
 
 function photoItem(photo) {

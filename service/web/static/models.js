@@ -1,17 +1,18 @@
-// The table of captioners: the one in use, scores, actions.
-import { counted } from "./counted.js";
+// The table of captioners and translators: those in use, scores, actions.
 import { button, element } from "./elements.js";
 import { when } from "./figures.js";
+import { scoreOf, wordsFor } from "./model-kinds.js";
 
-/** actions: promote(version), compare(version), download(version), remove(version). */
+/** actions: promote(version), rollBack(language), compare(version), download(model), remove(version). */
 export function showModels(body, models, actions) {
   body.replaceChildren(...models.map((model) => row(model, actions)));
 }
 
-function row(model, { promote, compare, download, remove }) {
+function row(model, { promote, rollBack, compare, download, remove }) {
   const name = element("th", { scope: "row" }, model.name, " ");
   if (model.current) name.append(element("span", { className: "badge" }, "in use"));
-  name.append(element("br"), element("code", {}, model.version));
+  const languages = model.language ? ` ${model.source} to ${model.language}` : "";
+  name.append(element("br"), element("code", {}, model.version), languages);
   const actionButtons = element("div", { className: "row" });
   const add = (text, onClick) => {
     const node = button({ className: "link" }, onClick, text);
@@ -19,19 +20,21 @@ function row(model, { promote, compare, download, remove }) {
     actionButtons.append(node);
   };
   if (!model.current) add("Promote", () => promote(model.version));
+  if (model.current && model.language) add("Roll back", () => rollBack(model.language));
   if (model.compared) add("Compare", () => compare(model.version));
-  add("Download", () => download(model.version));
+  add("Download", () => download(model));
   if (!model.current && model.origin !== "built-in") add("Delete", () => remove(model.version));
   const createdAt = model.created_at ? when(model.created_at) : "";
-  const tableRow = element("tr", {}, name, element("td", {}, createdAt), score(model.scores?.data), score(model.scores?.replay), element("td", {}, actionButtons));
+  const scores = [model.scores?.data, model.scores?.replay].map((values) => scoreCell(model, values));
+  const tableRow = element("tr", {}, name, element("td", {}, createdAt), ...scores, element("td", {}, actionButtons));
   tableRow.dataset.version = model.version;
   return tableRow;
 }
 
-function score(scores) {
+function scoreCell(model, scores) {
   if (!scores) return element("td", {});
-  const better = scores.new.CIDEr > scores.old.CIDEr;
-  const newScore = element("span", { className: better ? "better" : "" }, scores.new.CIDEr.toFixed(3));
-  const previousScore = element("span", { className: "quiet" }, ` before ${scores.old.CIDEr.toFixed(3)}, ${counted(scores.images, "photo")}`);
-  return element("td", {}, newScore, previousScore);
+  const { after, before, isBetter } = scoreOf(model, scores);
+  const previous = before === null ? "" : ` before ${before},`;
+  const rest = `${previous} ${wordsFor(model).sizeOf(scores)}`;
+  return element("td", {}, element("span", { className: isBetter ? "better" : "" }, after), element("span", { className: "quiet" }, rest));
 }

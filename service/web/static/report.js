@@ -2,10 +2,13 @@
 import { showPicture } from "./admin.js";
 import { count, counted } from "./counted.js";
 import { element } from "./elements.js";
+import { contentsOf, isText } from "./model-kinds.js";
 
 const share = (value) => (value > 0 && value < 0.01 ? "under 1 %" : `${Math.round(100 * value)} %`);
 
-export function showReport(region, { name, usable, report }) {
+export function showReport(region, data) {
+  const { name, usable, report } = data;
+  if (isText(data)) return showTextReport(region, data);
   region.replaceChildren(
     element("h3", { id: "report-heading" }, name),
     verdict(usable),
@@ -14,6 +17,21 @@ export function showReport(region, { name, usable, report }) {
     splits(report),
     ...problems(report),
     samples(report.samples),
+  );
+  region.hidden = false;
+}
+
+function showTextReport(region, data) {
+  const { name, usable, report } = data;
+  const rows = report.splits.map(({ split, pairs }) => [split, count(pairs)]);
+  region.replaceChildren(
+    element("h3", { id: "report-heading" }, name),
+    verdict(usable),
+    element("p", {}, contentsOf(data)),
+    list("advice", report.advice),
+    table(["Split", "Pairs"], rows),
+    list("", report.left_out),
+    list("", report.samples.map(({ source, target }) => `${source} → ${target}`)),
   );
   region.hidden = false;
 }
@@ -61,12 +79,16 @@ function languageName(code) {
 }
 
 function splits(report) {
-  const row = (cell, values) =>
-    element("tr", {}, ...values.map((value, index) => element(index ? cell : "th", { scope: index ? "" : "row" }, value)));
-  const body = report.splits.map((split) => row("td", [split.split ?? "no split", count(split.images), count(split.captions)]));
-  const head = element("thead", {}, element("tr", {}, ...["Split", "Photos", "Captions"].map((name) =>
-    element("th", { scope: "col" }, name))));
-  return element("table", {}, head, element("tbody", {}, ...body));
+  const rows = report.splits.map((split) => [split.split ?? "no split", count(split.images), count(split.captions)]);
+  return table(["Split", "Photos", "Captions"], rows);
+}
+
+/** A table; the first cell of each row names it. */
+function table(names, rows) {
+  const row = (values) =>
+    element("tr", {}, ...values.map((value, index) => element(index ? "td" : "th", { scope: index ? "" : "row" }, value)));
+  const head = element("thead", {}, element("tr", {}, ...names.map((name) => element("th", { scope: "col" }, name))));
+  return element("table", {}, head, element("tbody", {}, ...rows.map(row)));
 }
 
 function problems(report) {

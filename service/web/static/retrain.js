@@ -1,10 +1,10 @@
 // The retraining page: add photos, train, compare, switch.
 import * as admin from "./admin.js";
 import { Problem } from "./api.js";
-import { showPhotos } from "./comparison.js";
-import { counted } from "./counted.js";
+import { showPhotos, showSentences } from "./comparison.js";
 import { watchDrops } from "./drops.js";
 import { button, element, elementsById } from "./elements.js";
+import { contentsOf, isText, scoreSentences, wordsForData } from "./model-kinds.js";
 import { showModels } from "./models.js";
 import { showProblem } from "./problem.js";
 import { showReport } from "./report.js";
@@ -17,6 +17,7 @@ const byId = elementsById();
 const maxDataSet = Number(document.body.dataset.maxDatasetMb);
 
 let models = [];
+let dataSets = [];
 const trainingItems = new Map(); // training id -> list item
 const following = new Set(); // ids of trainings
 
@@ -47,7 +48,7 @@ async function addDataSet(text, send) {
   if (!data) return;
   await loadDataSets(data.id);
   openReport(data);
-  say(`${data.name}: ${counted(data.images, "photo")}.`);
+  say(`${data.name}: ${contentsOf(data, false)}.`);
 }
 
 function uploadZip(file) {
@@ -56,15 +57,21 @@ function uploadZip(file) {
     showProblem(byId.dataProblem, new Problem(413, `The zip has ${size} MB, but the limit is ${maxDataSet} MB.`));
     return;
   }
-  addDataSet(`Sending ${file.name}…`, () =>
-    admin.sendZip("/api/datasets", file, (share) => {
-      byId.sendingBar.value = share;
-      if (share === 1) {
-        byId.sendingText.textContent = "Checking the photos…";
-        byId.sendingBar.removeAttribute("value");
-      }
-    }),
-  );
+  const onSent = (share) => {
+    byId.sendingBar.value = share;
+    if (share === 1) {
+      byId.sendingText.textContent = `Checking the ${byId.languages.hidden ? "photos" : "sentences"}…`;
+      byId.sendingBar.removeAttribute("value");
+    }
+  };
+  addDataSet(`Sending ${file.name}…`, () => admin.sendZip("/api/datasets", file, onSent, zipQuery()));
+}
+
+/** What the zip holds, as the user says. */
+function zipQuery() {
+  if (byId.languages.hidden) return {};
+  const named = { source: byId.source.value.trim(), target: byId.target.value.trim() };
+  return { kind: "parallel_text", ...Object.fromEntries(Object.entries(named).filter(([, language]) => language)) };
 }
 
 function openReport(data) {
@@ -73,19 +80,21 @@ function openReport(data) {
 }
 
 async function loadDataSets(chosen = byId.dataset.value) {
-  const dataSets = await admin.listDataSets();
+  dataSets = await admin.listDataSets();
   byId.dataList.replaceChildren(...dataSets.map(dataRow));
-  const options = dataSets.map(({ id, name, images }) => new Option(`${name} (${counted(images, "photo")})`, id));
+  const optionFor = (data) => new Option(`${data.name} (${contentsOf(data, false)})`, data.id);
   const usable = new Set(dataSets.filter((data) => data.usable).map((data) => data.id));
-  byId.dataset.replaceChildren(...options.filter((option) => usable.has(option.value)).map((option) => option.cloneNode(true)));
+  byId.dataset.replaceChildren(...dataSets.filter((data) => data.usable).map(optionFor));
   if (usable.has(chosen)) byId.dataset.value = chosen;
   const replay = byId.replay.value;
-  byId.replay.replaceChildren(new Option("None: stay close to the previous captions", ""), ...options);
+  byId.replay.replaceChildren(new Option("None: stay close to the previous captions", ""), ...dataSets.filter((data) => !isText(data)).map(optionFor));
   byId.replay.value = dataSets.some(({ id }) => id === replay) ? replay : "";
+  showKind();
 }
 
-function dataRow({ id, name, images, captions, usable }) {
-  const text = `${name} · ${counted(images, "photo")}, ${counted(captions, "caption")}`;
+function dataRow(data) {
+  const { id, name, usable } = data;
+  const text = `${name} · ${contentsOf(data)}`;
   const open = () => attempt(byId.dataProblem, async () => openReport(await admin.getDataSet(id)));
   const remove = () =>
     attempt(byId.dataProblem, async () => {
@@ -101,12 +110,25 @@ function dataRow({ id, name, images, captions, usable }) {
 
 // --- Trainings
 
+const chosenData = () => dataSets.find(({ id }) => id === byId.dataset.value);
+
+/** Show the fields for the kind of model that the chosen data set trains. */
+function showKind() {
+  const { metrics: [metric], margin } = wordsForData(chosenData());
+  byId.start.disabled = isText(chosenData());
+  byId.replay.disabled = byId.start.disabled || byId.start.value === "scratch";
+  if (byId.metric.textContent === metric) return;
+  byId.metric.textContent = metric;
+  byId.margin.value = margin;
+  byId.margin.setAttribute("aria-label", `Margin of ${metric}`);
+}
+
 function trainingBody() {
   return {
     dataset: byId.dataset.value,
-    start: byId.start.value,
+    start: byId.start.disabled ? "scratch" : byId.start.value,
     preset: byId.preset.value,
-    replay: byId.start.value === "scratch" ? null : byId.replay.value || null,
+    replay: byId.replay.disabled ? null : byId.replay.value || null,
     promote_margin: byId.promote.checked ? Number(byId.margin.value) : null,
     options: parseOptions(),
   };
@@ -123,7 +145,7 @@ function parseOptions() {
 function submitTraining(event) {
   event.preventDefault();
   attempt(byId.trainProblem, async () => {
-    if (!byId.dataset.value) throw new Problem(0, "Add photos first.");
+    if (!byId.dataset.value) throw new Problem(0, "Add a data set first.");
     await admin.startTraining(trainingBody());
     say("The training is queued.");
     await loadTrainings();
@@ -198,14 +220,16 @@ async function loadModels() {
   showModels(byId.models, models, {
     compare,
     promote: (version) => change(() => admin.promote(version), "It is now in use."),
+    rollBack: (language) => change(() => admin.rollBackTranslator(language), "The translator before it is in use again."),
     remove: (version) => change(() => admin.deleteModel(version), "Deleted."),
-    download: (version) => attempt(byId.modelsProblem, () => download(version)),
+    download: (model) => attempt(byId.modelsProblem, () => download(model)),
   });
   const start = byId.start.value;
-  const versions = models.map(({ name, version }) => new Option(`${name} ${version}`, version));
+  const captioners = models.filter(({ kind }) => kind === "captioner");
+  const versions = captioners.map(({ name, version }) => new Option(`${name} ${version}`, version));
   const current = new Option("The captioner in use", "current");
   byId.start.replaceChildren(current, new Option("None: from scratch", "scratch"), ...versions);
-  if (models.some(({ version }) => version === start) || start === "scratch") byId.start.value = start;
+  if (captioners.some(({ version }) => version === start) || start === "scratch") byId.start.value = start;
 }
 
 function change(action, message) {
@@ -216,36 +240,24 @@ function change(action, message) {
   });
 }
 
-async function download(version) {
+async function download({ kind, version }) {
   const url = URL.createObjectURL(await admin.downloadModel(version));
-  element("a", { href: url, download: `captioner-${version}.zip` }).click();
+  element("a", { href: url, download: `${kind}-${version}.zip` }).click();
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
 
 function compare(version) {
   return attempt(byId.modelsProblem, async () => {
-    const photos = await admin.getComparison(version);
+    const { photos, sentences } = await admin.getComparison(version);
     const model = models.find((entry) => entry.version === version);
-    byId.comparisonHeading.textContent = `${model?.name ?? version} and the previous captioner`;
-    byId.comparisonScores.textContent = scoresOf(model);
-    showPhotos(byId.comparisonPhotos, photos);
+    byId.comparisonHeading.textContent = `${model?.name ?? version} and the previous ${sentences ? "translator" : "captioner"}`;
+    byId.comparisonScores.textContent = scoreSentences(model);
+    if (sentences) showSentences(byId.comparisonPhotos, sentences);
+    else showPhotos(byId.comparisonPhotos, photos);
     byId.comparison.hidden = false;
     byId.comparison.focus({ preventScroll: true });
     byId.comparison.scrollIntoView({ block: "start" });
   });
-}
-
-function scoresOf(model) {
-  const parts = [];
-  for (const [name, suffix] of [["data", "of the new data"], ["replay", "of the earlier data"]]) {
-    const scores = model?.scores?.[name];
-    if (!scores) continue;
-    const texts = ["CIDEr", "METEOR", "Bleu_4"].map(
-      (metric) => `${metric.replace("_", "-")} ${scores.old[metric].toFixed(3)} → ${scores.new[metric].toFixed(3)}`,
-    );
-    parts.push(`On ${counted(scores.images, "held-out photo")} ${suffix}: ${texts.join(", ")}.`);
-  }
-  return parts.join(" ");
 }
 
 // --- Wiring
@@ -278,7 +290,8 @@ byId.folderForm?.addEventListener("submit", (event) => {
   addDataSet("Checking the photos…", () => admin.addFolder(byId.folder.value));
 });
 byId.trainForm.addEventListener("submit", submitTraining);
-byId.start.addEventListener("change", () => (byId.replay.disabled = byId.start.value === "scratch"));
+for (const field of [byId.start, byId.dataset]) field.addEventListener("change", showKind);
+byId.kind.addEventListener("change", () => (byId.languages.hidden = byId.kind.value === "photos"));
 byId.rollback.addEventListener("click", () => change(admin.rollBack, "The previous captioner is in use again."));
 byId.comparisonClose.addEventListener("click", () => (byId.comparison.hidden = true));
 byId.tokenButton.addEventListener("click", async () => (await changeToken()) && location.reload());

@@ -2,21 +2,21 @@
 import { showPicture } from "./admin.js";
 import { curve } from "./curve.js";
 import { button, element } from "./elements.js";
+import { wordsFor } from "./model-kinds.js";
 
 const STAGES = {
   starting: "Starting",
   encoding: "Encoding photos",
   training: "Training",
-  validating: "Captioning validation photos",
   calibrating: "Calibrating the confidence",
-  comparing: "Comparing with the captioner in use",
 };
 
 /** Fill a list item. actions: cancel(), resume(), remove(), log(), compare(version). */
 export function showTraining(item, training, actions) {
   item.className = "training";
   item.dataset.state = training.state;
-  const title = `${training.dataset.name}, ${training.preset ?? "own options"}, from ${training.start}`;
+  const subject = training.target ? `${training.source} to ${training.target}` : `from ${training.start}`;
+  const title = `${training.dataset.name}, ${training.preset ?? "own options"}, ${subject}`;
   const head = element("header", {}, element("h3", {}, title), element("p", { className: "row" }, ...buttons(training, actions)));
   const open = item.querySelector(".losses")?.open ?? false;  // as the user left it
   item.replaceChildren(head, ...statusNodes(training), ...progressNodes(training, open));
@@ -44,7 +44,7 @@ function statusNodes(training) {
   }
   if (stopping) return [element("p", {}, "Stopping…")];
   const { stage, done, total, epoch, epochs, batch, batches, seconds_left: secondsLeft } = progress;
-  const texts = [STAGES[stage] ?? stage];
+  const texts = [STAGES[stage] ?? wordsFor(training)[stage] ?? stage];
   if (stage === "training") texts.push(`epoch ${epoch} of ${epochs}`, secondsLeft > 1 ? `about ${duration(secondsLeft)} left` : "");
   else if (total) texts.push(`${done} of ${total}`);
   const bar = element("progress", { max: 1 });
@@ -54,12 +54,14 @@ function statusNodes(training) {
   return [element("p", { className: "doing" }, texts.filter(Boolean).join(" · ")), bar];
 }
 
-function progressNodes({ epochs, samples }, open) {
+function progressNodes(training, open) {
+  const { epochs, samples, sentences } = training;
   if (!epochs.length) return [];
   const seriesOf = (name) => epochs.filter((epoch) => epoch[name] !== null).map((epoch) => [epoch.epoch, epoch[name]]);
-  const curves = [curve("CIDEr on validation photos", seriesOf("CIDEr"))];
+  const [metric] = wordsFor(training).metrics;
+  const curves = [curve(`${metric} on validation ${training.target ? "pairs" : "photos"}`, seriesOf(metric))];
   if (seriesOf("loss").length) curves.push(curve("Loss", seriesOf("loss")));
-  return [element("div", { className: "curves" }, ...curves), ...lossDetails(epochs, open), sampleList(samples)];
+  return [element("div", { className: "curves" }, ...curves), ...lossDetails(epochs, open), training.target ? sentenceList(sentences) : sampleList(samples)];
 }
 
 /** Curves of the named losses before their weights, drawn when they are shown. open: whether they are. */
@@ -89,6 +91,14 @@ function sampleList(samples) {
     const earlier = later.length && first.epoch === 0 ? [element("p", { className: "quiet" }, `Before: ${first.text}`)] : [];
     const current = element("p", { className: "now" }, latest.text);
     return element("li", {}, image, current, ...earlier, element("p", { className: "quiet" }, `Epoch ${latest.epoch}`));
+  }));
+}
+
+function sentenceList(sentences) {
+  return element("ul", {}, ...sentences.map(({ source, translations }) => {
+    const { text, epoch } = translations.at(-1);
+    const translation = element("span", { className: "now", lang: "" }, text || "(empty)");
+    return element("li", {}, `${source} → `, translation, element("span", { className: "quiet" }, ` epoch ${epoch}`));
   }));
 }
 

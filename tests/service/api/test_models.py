@@ -1,14 +1,15 @@
 """Captioners over HTTP: described, uploaded, downloaded, deleted."""
 
-import io
 from pathlib import Path
 
 import pytest
 
 from captioner.bundle import save_bundle
 from captioner.captioner import Captioner
-from service.store.archives import pack
+from captioner.translation.bundle import load_translator_bundle
 from service.store.fingerprint import model_version
+from tests.support.translators import save_tiny_translator
+from tests.support.zips import zip_of
 
 
 def test_the_current_captioner_is_described(client, tiny_bundle):
@@ -43,12 +44,6 @@ def test_captions_name_the_version_of_their_captioner(start, make_bundle, tiny_b
 def other(make_bundle, tmp_path) -> Path:
     save_bundle(make_bundle(seed=5), tmp_path / "other")
     return tmp_path / "other"
-
-
-def zip_of(folder: Path) -> bytes:
-    file = io.BytesIO()
-    pack(folder, file)
-    return file.getvalue()
 
 
 ZIP = {"Content-Type": "application/zip"}
@@ -125,3 +120,43 @@ def test_uploaded_versions_have_no_comparison(client, other):
         response = client.get(f"/api/models/{path}")
         assert response.status_code == 404
     assert "has no comparison" in client.get(f"/api/models/{version}/comparison").json()["detail"]
+
+
+def test_a_translator_can_be_uploaded_promoted_rolled_back_and_downloaded(client, tmp_path):
+    folder = save_tiny_translator(tmp_path, "lb")
+    document = client.post("/api/models?name=signs", content=zip_of(folder), headers=ZIP).json()
+    assert (document["kind"], document["source"], document["language"]) == ("translator", "en", "lb")
+    assert (document["current"], document["card"]) == (False, "# A tiny translator\n")
+    assert document["words"] == len(load_translator_bundle(folder).target)
+    url = f"/api/models/{document['version']}"
+    assert [model["kind"] for model in client.get("/api/models").json()["models"]] == ["translator", "captioner"]
+    assert client.post("/api/translations", json={"text": "A dog runs.", "language": "lb"}).status_code == 422
+
+    assert client.post(f"{url}/promote").json()["current"] is True
+    (facts,) = (each for each in client.get("/api/translators").json()["translators"] if each["language"] == "lb")
+    assert facts["version"] == document["version"]
+    assert client.post("/api/translations", json={"text": "A dog runs.", "language": "lb"}).status_code == 200
+    response = client.delete(url)
+    assert response.status_code == 409 and "in use" in response.json()["detail"]
+    assert client.post("/api/models/rollback").status_code == 409, "the captioner was not changed"
+    assert client.get("/api/models/current").json()["version"] != document["version"]
+
+    downloaded = client.get(f"{url}/bundle.zip")
+    assert f"translator-{document['version']}.zip" in downloaded.headers["Content-Disposition"]
+    assert client.post("/api/models", content=downloaded.content, headers=ZIP).json()["version"] == document["version"]
+    response = client.get(f"{url}/comparison")
+    assert response.status_code == 404 and "has no comparison" in response.json()["detail"]
+
+    assert client.post("/api/models/rollback", params={"language": "lb"}).status_code == 204
+    response = client.post("/api/models/rollback", params={"language": "lb"})
+    assert response.status_code == 422 and "no translator for the language 'lb'" in response.json()["detail"]
+    assert client.delete(url).status_code == 204
+
+
+@pytest.mark.parametrize("name", ["source.json", "config.json", "model.safetensors"])
+def test_a_broken_translator_is_refused(client, tmp_path, name):
+    folder = save_tiny_translator(tmp_path, "lb")
+    (folder / name).write_text("{}")
+    response = client.post("/api/models", content=zip_of(folder), headers=ZIP)
+    assert response.status_code == 422 and name in response.json()["detail"], response.text
+    assert [model["version"] for model in client.get("/api/models").json()["models"]] == ["built-in"]

@@ -13,7 +13,6 @@ from captioner import load_translator
 from captioner.captioner import Captioner
 from captioner.translation.matrix import matrix_figure
 from captioner.translation.serialise import translated_caption_json, translation_json
-from service.inference import translating
 from service.store.captions import Store
 from tests.support.pictures import picture_bytes
 from tests.support.translators import SCORES, save_tiny_translator
@@ -23,7 +22,7 @@ TEXT = "A dog runs over the grass."
 
 @pytest.fixture(autouse=True)
 def none_ship(monkeypatch):
-    monkeypatch.setattr(translating, "shipped_translators", dict)
+    monkeypatch.setattr("service.store.translators.shipped_translators", dict)
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ import captioner
 from captioner.captioner import Captioner
 from captioner.images.photo import ImageFrame
 from captioner.overlays import heat_map
-from service.inference import translating
 from service.settings import Settings
 from tests.support.serving import serving
 from tests.support.translators import save_tiny_translator
@@ -30,7 +29,7 @@ def model() -> Captioner:
 @pytest.fixture(scope="module", autouse=True)
 def none_ship() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patches:
-        patches.setattr(translating, "shipped_translators", dict)
+        patches.setattr("service.store.translators.shipped_translators", dict)
         yield
 
 

@@ -11,9 +11,12 @@ from playwright.sync_api import Page, expect
 import captioner
 from service.jobs.worker import WorkerProcess
 from service.settings import Settings
+from tests.support.parallel_texts import PAIRS, zipped_pairs
 from tests.support.photo_sets import zipped
 from tests.support.serving import Running, serving
+from tests.support.translators import save_tiny_translator
 from tests.support.visits import DOGS, EXAMPLES, heat_pixels, screenshot
+from tests.support.zips import zip_of
 
 CAPTIONS = {
     "dogs": ("two dachshunds look out of a window", "two dachshunds sit in a wooden house"),
@@ -150,6 +153,38 @@ def test_a_training_can_be_cancelled_and_resumed_on_the_page(visit, running, tmp
     expect(training).to_have_attribute("data-state", "cancelled", timeout=30_000)
     training.get_by_role("button", name="Delete").click()
     expect(page.locator("#trainings > li[data-state=cancelled]")).to_have_count(0)
+
+
+def test_parallel_text_is_uploaded_and_a_translator_promoted_and_rolled_back(visit, running, tmp_path):
+    page = visit("/retrain", running.client)
+    expect(page.locator("#languages")).to_be_hidden()
+    page.locator("#kind").select_option("parallel_text")
+    page.locator("#target").fill("lb")
+    path = tmp_path / "signs.zip"
+    path.write_bytes(zipped_pairs({"train": PAIRS, "val": PAIRS[:4]}, "lb"))
+    choose_zip(page, str(path))
+    report = page.locator("#report")
+    expect(report).to_contain_text("12 pairs, en to lb", timeout=60_000)
+    expect(report).to_contain_text("8 training pairs are few")
+    expect(page.locator("#dataset option:checked")).to_have_text("signs (12 pairs, en to lb)")
+    expect(page.locator("#metric")).to_have_text("BLEU")
+    expect(page.locator("#start")).to_be_disabled()
+    expect(page.locator("#replay option").filter(has_text="signs")).to_have_count(0)
+    screenshot(page, "retrain-parallel-text")
+
+    bundle = zip_of(save_tiny_translator(tmp_path, "lb"))
+    version = running.client.post("/api/models", files={"file": ("signs.zip", bundle)}).json()["version"]
+    model = page.locator(f"#models tr[data-version='{version}']")
+    expect(model).to_contain_text("en to lb", timeout=20_000)
+    model.get_by_role("button", name="Promote").click()
+    expect(model.locator(".badge")).to_have_text("in use")
+    assert running.service.translators.version("lb") == version
+    screenshot(page, "retrain-translator")
+    model.get_by_role("button", name="Roll back").click()
+    expect(model.locator(".badge")).to_have_count(0)
+    assert running.service.translators.version("lb") is None
+    model.get_by_role("button", name="Delete").click()
+    expect(model).to_have_count(0)
 
 
 def test_problems_are_shown_on_the_page(visit, running, tmp_path):

@@ -1,18 +1,24 @@
-"""Schema 0005: arrays of captions that an earlier version stored as JSON become bytes, and answers stay the same."""
+"""Rows of earlier versions: schema 0005 turns arrays of captions into bytes, 0007 tells translators from captioners."""
 
 import json
 import logging
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import JSON, column, insert, table, text
+from sqlalchemy import JSON, column, insert, select, table, text
 
+from captioner.config import DEFAULT_BUNDLE
 from captioner.errors import ConfigError
 from service.api.serializers import caption_document
 from service.store.captions import Store
 from service.store.database import Database
+from service.store.datasets import PHOTOS
+from service.store.tables import DataSetRow
+from service.store.versions import Versions
 from tests.service.inference.test_documents import as_lists, drawn_caption, stored
 
+OF_0007 = (("datasets", "kind"), ("versions", "language"), ("promotions", "language"))
+"""Tables and their columns that schema 0007 adds."""
 COLUMNS = ("id", "created_at", "caption", "probability", "width", "height", "model_version", "document")
 
 
@@ -23,7 +29,8 @@ def make_earlier(open_database) -> Callable[[list], None]:
     def make(documents: list) -> None:
         captions = table("captions", *(column(name, JSON if name == "document" else None) for name in COLUMNS))
         with open_database().writing() as session:
-            session.execute(text("ALTER TABLE captions DROP COLUMN arrays"))
+            for name, added in (*OF_0007, ("captions", "arrays")):
+                session.execute(text(f"ALTER TABLE {name} DROP COLUMN {added}"))
             session.execute(text("UPDATE alembic_version SET version_num = '0004'"))
             columns = {"created_at": 1.0, "caption": "a zebra", "probability": 0.5, "width": 96, "height": 64}
             rows = [
@@ -100,3 +107,27 @@ def test_a_migration_that_is_cut_short_changes_nothing(make_earlier, open_databa
     rows = raw_rows(open_database())
     assert all(arrays is not None and "alphas" not in document for document, arrays in rows)
     assert raw_rows(open_database()) == rows, "a further start changes nothing"
+
+
+def test_rows_from_before_translators_are_of_photos_and_captioners(open_database, tmp_path):
+    database = open_database()
+    with database.writing() as session:
+        for name, added in OF_0007:
+            session.execute(text(f"ALTER TABLE {name} DROP COLUMN {added}"))
+        session.execute(text("UPDATE alembic_version SET version_num = '0005'"))
+        session.execute(text("INSERT INTO versions (id, compared, facts) VALUES ('0123456789ab', false, '{}')"))
+        session.execute(text("INSERT INTO promotions (version) VALUES ('0123456789ab')"))
+        session.execute(
+            text(
+                "INSERT INTO datasets (id, name, origin, created_at, root, report)"
+                " VALUES ('a', 'dogs', 'zip', '2026', 'data', '{}')"
+            )
+        )
+    (tmp_path / "home" / "models" / "0123456789ab").mkdir(parents=True)
+    (tmp_path / "home" / "datasets" / "a").mkdir(parents=True)
+    later = open_database()
+    versions = Versions(later, tmp_path / "home", DEFAULT_BUNDLE)
+    assert (versions.current.id, versions.current.language) == ("0123456789ab", "")
+    assert versions.current_translators() == {}
+    with later.reading() as session:
+        assert session.scalars(select(DataSetRow)).one().kind == PHOTOS

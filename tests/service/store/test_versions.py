@@ -19,12 +19,14 @@ from captioner.bundle import DEFAULT_BUNDLE, load_bundle, save_bundle
 from captioner.errors import BundleError
 from captioner.labels.names import LabelNames
 from captioner.model.weights import tensors_sha256
+from captioner.translation.bundle import load_translator_bundle
 from service.settings import Settings
-from service.store.fingerprint import model_version
+from service.store.fingerprint import Identity, identify, model_version, translator_version
 from service.store.leftovers import ABANDONED_SECONDS
 from service.store.tables import PromotionRow
 from service.store.versions import BUILT_IN, UnknownVersion, VersionInUse, Versions
 from tests.support.confidence_models import drawn_model
+from tests.support.translators import save_tiny_translator
 
 ROOT = Path(__file__).parents[3]
 
@@ -46,6 +48,15 @@ def bundles(make_bundle, tmp_path):
     folders = [tmp_path / f"bundle{seed}" for seed in range(3)]
     for seed, folder in enumerate(folders):
         save_bundle(make_bundle(seed=seed), folder)
+    return folders
+
+
+@pytest.fixture
+def german(tmp_path):
+    """Folders of two translators to German."""
+    folders = [tmp_path / name / "de" for name in ("first", "second")]
+    for seed, folder in enumerate(folders):
+        save_tiny_translator(folder.parent, seed=seed)
     return folders
 
 
@@ -120,6 +131,50 @@ def test_promotion_and_rollback_change_the_current_version(versions, bundles):
     with pytest.raises(VersionInUse):
         versions.rollback()
     assert versions.current.id == BUILT_IN
+
+
+def test_captioners_and_the_translators_of_each_language_are_promoted_apart(versions, bundles, german, tmp_path):
+    captioner = versions.add(bundles[0], facts())
+    first, second = (versions.add(folder, facts()) for folder in german)
+    french = versions.add(save_tiny_translator(tmp_path, "fr"), facts())
+    assert [version.language for version in (captioner, first, french)] == ["", "de", "fr"]
+    assert first.facts["source"] == "en" and "source" not in captioner.facts and first.id != second.id
+    assert versions.current_translators() == {}
+    for version in (first, captioner, second, second, french):
+        versions.promote(version.id)
+    assert versions.current == captioner and versions.current_translators() == {"de": second, "fr": french}
+
+    assert versions.previous("de") == first == versions.rollback("de")
+    assert versions.current == captioner and versions.current_translators() == {"de": first, "fr": french}
+    with pytest.raises(VersionInUse, match="in use"):
+        versions.delete(first.id)
+    assert versions.rollback("de") is None, "to the built-in translator, if there is one"
+    assert versions.current_translators() == {"fr": french}
+    with pytest.raises(VersionInUse, match="no version to return to"):
+        versions.rollback("de")
+    versions.delete(first.id)
+    assert versions.rollback().id == BUILT_IN and versions.current_translators() == {"fr": french}
+
+
+def test_a_missing_translator_is_not_current(versions, german):
+    version = versions.add(german[0], facts())
+    versions.promote(version.id)
+    shutil.rmtree(version.bundle.parent)
+    assert versions.current_translators() == {} and versions.rollback("de") is None
+
+
+def test_translators_that_read_another_language_or_have_other_weights_are_other_versions(german):
+    bundle = load_translator_bundle(german[0])
+    other = replace(bundle, source_language="fr")
+    ids = {translator_version(each) for each in (bundle, other, load_translator_bundle(german[1]))}
+    assert len(ids) == 3 and identify(german[0]) == Identity(translator_version(bundle), "en", "de")
+
+
+def test_a_broken_translator_adds_nothing(versions, german, tmp_path):
+    (german[0] / "source.json").unlink()
+    with pytest.raises(BundleError, match=r"source\.json is missing"):
+        versions.add(german[0], facts())
+    assert os.listdir(tmp_path / "home" / "models") == []
 
 
 def test_rollback_skips_deleted_versions(versions, bundles):

@@ -107,6 +107,16 @@ def test_file_endings_are_languages_in_any_case(tmp_path):
     assert read_parallel(tmp_path, "en", "pt-BR").splits == {"train": PAIRS, "val": PAIRS[:3]}
 
 
+def test_hidden_files_and_those_that_a_mac_adds_to_a_zip_are_left_out(tmp_path):
+    two_files(tmp_path)
+    two_files(tmp_path, "val", (ENGLISH[:2], GERMAN[:2]))
+    for folder in ("__MACOSX", ".git"):
+        (tmp_path / folder).mkdir()
+        for language in ("en", "de"):
+            (tmp_path / folder / f"._train.{language}").write_bytes(b"\0\5\x16\7")
+    assert read_parallel(tmp_path, "en", "de").split("train") == PAIRS
+
+
 def test_a_tmx_file_of_another_region_holds_no_pair(tmp_path):
     (tmp_path / "train.tmx").write_text(as_tmx_of("en-US", "pt-PT")(PAIRS))
     assert len(read_parallel(tmp_path, "en", "pt").split("train")) > 30

@@ -1,0 +1,42 @@
+"""Options of `fit-translator`, and `fit-translator --check`. Runs without torch, except to resume a run."""
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from captioner.arguments import given_arguments
+from training.options import TranslatorOptions, choose_translator_options, read_options
+from training.runs.resuming import check_kind
+from training.translation.parallel_text import read_parallel
+
+
+def check(options: argparse.Namespace) -> int:
+    """Print the training options that `fit-translator` would use; on standard error, what it would leave out."""
+    text = read_parallel(options.data, options.source, options.target)
+    for split in ("train", "val"):
+        text.split(split)
+    chosen = translator_options(options, stored_run(options).get("options"))
+    print(*text.notes, sep="\n", file=sys.stderr)
+    print(json.dumps(chosen.to_json(), indent=1))
+    return 0
+
+
+def stored_run(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the identity of the run to resume; {} for a new one. Raises ConfigError for the run of a captioner."""
+    if not options.resume:
+        return {}
+    from training.runs.run import CHECKPOINT, load_run
+
+    checkpoint = options.output / CHECKPOINT
+    run = load_run(checkpoint, mapped=True)["run"] if checkpoint.is_file() else {}
+    check_kind(run, "translator", checkpoint)
+    return run
+
+
+def translator_options(options: argparse.Namespace, stored: dict[str, Any] | None) -> TranslatorOptions:
+    """Return the training options, by the command line, --options, the preset, the run to resume, or their defaults."""
+    given = given_arguments(TranslatorOptions, options)
+    if options.options is not None:
+        given = read_options(options.options, TranslatorOptions) | given
+    return choose_translator_options(given, options.preset, stored)
