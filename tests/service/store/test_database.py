@@ -152,7 +152,7 @@ def of_another_program_with_a_version(file):
     [
         (garbage, "file is not a database"),
         (folder, "unable to open database file"),
-        (newer_version, "its schema is 0099, and this version's is 0005"),
+        (newer_version, "its schema is 0099, and this version's is 0006"),
         (of_another_program, "was not created by this version of the program"),
         (of_another_program_with_a_version, "was not created by this version of the program"),
     ],
