@@ -88,7 +88,7 @@ class DataSetSummary(BaseModel):
 
     id: str
     name: str
-    origin: Literal["zip", "folder", "corrections"]
+    origin: Literal["zip", "folder", "corrections", "collection"]
     created_at: datetime
     usable: bool = Field(description="Whether it can be used for training.")
     images: int

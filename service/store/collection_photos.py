@@ -124,9 +124,15 @@ class CollectionPhotos:
         with self._database.reading() as session:
             return _get(session, collection_id, number)
 
-    def changed_since(self, collection_id: str, revision: int, limit: int = _ROWS) -> list[CollectionPhoto]:
-        """Return the photos that changed after a revision of the collection, first changes first."""
-        changed = _select(collection_id).where(Row.revision > revision).order_by(Row.revision, Row.number).limit(limit)
+    def changed_since(
+        self, collection_id: str, revision: int, number: int = 0, limit: int = _ROWS
+    ) -> list[CollectionPhoto]:
+        """Return photos that changed after a revision of the collection, first changes first.
+
+        number: of the last photo of the next revision that is known, as one change may be one of many photos.
+        """
+        later = or_(Row.revision > revision + 1, and_(Row.revision == revision + 1, Row.number > number))
+        changed = _select(collection_id).where(later).order_by(Row.revision, Row.number).limit(limit)
         with self._database.reading() as session:
             return _photos(session, changed)
 
