@@ -69,7 +69,7 @@ def _compile(replacement: Replacement) -> Callable[[str, float], str]:
     if replacement.whole_words:
         pattern = rf"(?<!\w)(?:{pattern})(?!\w)"
     try:
-        compiled = regex.compile(pattern, regex.NOFLAG if replacement.match_case else regex.IGNORECASE)
+        compiled = regex.compile(pattern, 0 if replacement.match_case else regex.IGNORECASE)
     except (regex.error, OverflowError, RecursionError) as error:
         raise ConfigError(f"the pattern is not a regular expression ({error}): correct it, or search for text") from (
             error
