@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
 from service.api.retraining_schemas import DataSetDocument, DataSetName
 from service.api.schema_parts import Strict
 from service.api.schemas import MAX_SIDE, Confidence, Warnings, Wording
-from service.store.collection_photos import MAX_CAPTION
+from service.store.collection_photos import MAX_CAPTION, clean_caption
 from service.store.collections import MAX_PHOTOS
 from service.store.photos import ID_PATTERN
 
@@ -19,9 +19,8 @@ MAX_PAGE = 500
 PhotoNumber = Annotated[int, Field(ge=1, le=2_000_000_000, description="Number of the photo in its collection.")]
 CaptionText = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_CAPTION),
-    # PostgreSQL cannot store null characters.
-    BeforeValidator(lambda text: text.replace("\0", "") if isinstance(text, str) else text),
+    StringConstraints(min_length=1, max_length=MAX_CAPTION),
+    BeforeValidator(lambda text: clean_caption(text) if isinstance(text, str) else text),
 ]
 CollectionName = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00]+$")

@@ -1,5 +1,6 @@
 """Photos of collections in the database: their states, their captions, and what people wrote."""
 
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -18,6 +19,8 @@ from service.store.tables import CollectionRow
 MAX_CAPTION = 2000
 """Maximum characters of a caption that a person writes."""
 
+_UNWRITABLE = re.compile(r"[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+"""Characters that markup cannot hold in any form, so that some exports could not."""
 _ROWS = 500
 """Rows read or written at once."""
 _TEXT = func.coalesce(Row.correction, Row.generated)
@@ -230,6 +233,11 @@ class CollectionPhotos:
                 first = first.where(Row.collection == collection_id, Row.digest.in_(chunk)).group_by(Row.digest)
                 numbers |= dict(session.execute(first).all())
         return numbers
+
+
+def clean_caption(text: str) -> str:
+    """Return a caption without white space around it, and without control characters other than tabs and breaks."""
+    return _UNWRITABLE.sub("", text).strip()
 
 
 def _select(collection_id: str) -> Select[Any]:

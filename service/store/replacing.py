@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import regex
 
 from captioner.errors import ConfigError
-from service.store.collection_photos import MAX_CAPTION, CollectionPhoto
+from service.store.collection_photos import MAX_CAPTION, CollectionPhoto, clean_caption
 
 SECONDS = 2.0
 """Time limit of a search in all captions: some patterns need centuries for a short text. It is processor time of this
@@ -48,7 +48,7 @@ def replace_in(photos: Iterable[CollectionPhoto], replacement: Replacement) -> I
         if photo.caption is None:
             continue
         try:
-            text = substitute(photo.caption, max(0.001, ends_at - time.process_time())).strip()
+            text = clean_caption(substitute(photo.caption, max(0.001, ends_at - time.process_time())))
         except TimeoutError as error:
             raise ConfigError(
                 f"the search takes more than {SECONDS:g} seconds of processor time: make the pattern simpler, such as"
