@@ -11,6 +11,7 @@ from service.http.minute_limits import SCHEME, seconds_until
 _UPLOAD_PATH = re.compile("/api/(captions|datasets|models|trainings|collections|collections/[^/]+/photos)")
 _COLLECTION_WORK_PATH = re.compile("/api/collections/[^/]+/(caption-again|replace|dataset)")
 _EXPORT_PATH = re.compile("/api/collections/[^/]+/export")
+_COLLECTIONS = "/api/collections"
 _TRANSLATIONS_PATH = "/api/translations"
 _MATRIX_PATH = f"{_TRANSLATIONS_PATH}/matrix.png"
 _DRAWING_PATH = re.compile(r"/api/captions/[^/]+/(evidence|steps|figure\.png|matrix\.png|overlays/[^/]+)")
@@ -50,14 +51,15 @@ def is_upload(method: str, path: str) -> bool:
 def limit_rates(app: Flask, per_minute: int, redis_url: str | None = None, upload_bytes: int = 20_000_000) -> None:
     """Limit the expensive requests of each client, from the next `before_request` of the app on.
 
-    per_minute: 0 for no limit. redis_url: Redis in which replicas share counts. upload_bytes: the size of an upload
-    that counts as one request more for each time that it is reached. A refused request is not counted, and raises
+    per_minute: 0 for no limit. redis_url: Redis in which replicas share counts. upload_bytes: size for
+    each of which photos of a collection count as one request more. A refused request is not counted, and raises
     RateLimitExceeded.
     """
 
     def cost() -> int:
-        size = request.content_length or 0
-        return min(per_minute, 1 + size // upload_bytes) if is_upload(request.method, request.path) else 1
+        if not is_upload(request.method, request.path) or not request.path.startswith(_COLLECTIONS):
+            return 1
+        return min(per_minute, 1 + (request.content_length or 0) // upload_bytes)
 
     Limiter(
         _client_of_request,

@@ -93,15 +93,17 @@ def test_only_requests_that_store_something_are_uploads():
     assert not is_upload("GET", "/api/captions") and not is_upload("POST", "/api/collections/x/replace")
 
 
-def test_a_large_upload_counts_for_its_bytes_but_never_beyond_the_limit():
+def test_a_large_collection_counts_for_its_bytes_but_never_beyond_the_limit():
     rates = LimitedApp(3, upload_bytes=1000)
-    rates.count("10.0.0.1", bytes(999))
-    rates.count("10.0.0.1", bytes(1000))
+    rates.count("10.0.0.1", "/api/collections", bytes(999))
+    rates.count("10.0.0.1", "/api/collections", bytes(1000))
     with pytest.raises(RateLimitExceeded):
         rates.count("10.0.0.1")
-    rates.count("10.0.0.2", bytes(50_000))
+    rates.count("10.0.0.2", "/api/collections", bytes(50_000))
     with pytest.raises(RateLimitExceeded):
         rates.count("10.0.0.2")
+    for _ in range(3):
+        rates.count("10.0.0.3", "/api/captions", bytes(50_000))
 
 
 def test_a_client_beyond_the_limit_gets_429_with_retry_after(start):
