@@ -45,6 +45,18 @@ def attention() -> Response:
     return _render_page("attention.html")
 
 
+@page.get("/collections")
+def collections() -> Response:
+    """Return the page that makes collections of photos, and lists them."""
+    return _render_page("collections.html")
+
+
+@page.get("/collections/<caption_id:id>")
+def collection(id: str) -> Response:
+    """Return the page of one collection; its script asks the API for it."""
+    return _render_page("collection.html")
+
+
 def _render_page(template: str) -> Response:
     service = current_service()
     shipped = service.settings.bundle is None and service.serving.version == BUILT_IN

@@ -284,7 +284,9 @@ byId.comparisonClose.addEventListener("click", () => (byId.comparison.hidden = t
 byId.tokenButton.addEventListener("click", async () => (await changeToken()) && location.reload());
 watchDrops(([file]) => file && uploadZip(file));
 attempt(byId.dataProblem, async () => {
-  await loadDataSets();
+  const chosen = new URLSearchParams(location.search).get("dataset"); // made of a collection
+  await loadDataSets(chosen ?? undefined);
+  if (chosen) openReport(await admin.getDataSet(chosen));
   await loadModels();
   await poll();
 });

@@ -1,0 +1,306 @@
+// The page of one collection: photos, their captions, and what to do with them.
+import { Problem } from "./api.js";
+import * as api from "./collection-api.js";
+import { createCell } from "./collection-cell.js";
+import { createEdits } from "./collection-edits.js";
+import { createGrid } from "./collection-grid.js";
+import { createReplace } from "./collection-replace.js";
+import { counted } from "./counted.js";
+import { elementsById } from "./elements.js";
+import { watchChoosers, watchFolderDrops, sendAll } from "./photo-upload.js";
+import { showProblem } from "./problem.js";
+import { changeToken } from "./token.js";
+
+const RETRY_MS = 2000;
+const SURE = 0.8;
+const ENOUGH = 100; // corrections from which a training usually helps
+
+const byId = elementsById();
+const id = location.pathname.split("/").pop();
+const photos = new Map(); // number -> document
+const cells = new Map(); // number -> cell, of those that have elements
+const selected = new Set(); // numbers
+let collection = null;
+let revision = 0;
+let lastSelected = null;
+let following = false;
+
+function say(text) {
+  byId.status.textContent = text;
+}
+
+/** Run an action, and show its failure in a region -> its result, or null. */
+async function attempt(region, action) {
+  showProblem(region, null);
+  try {
+    return (await action()) ?? true;
+  } catch (problem) {
+    if (!(problem instanceof Problem)) console.error(problem);
+    showProblem(region, problem instanceof Problem ? problem : new Problem(0, "The page failed. Reload it."));
+    return null;
+  }
+}
+
+// --- What is shown
+
+const grid = createGrid(byId, (number) => {
+  const cell = createCell(number, { save, onMove, onSelect, isSelected: (other) => selected.has(other) });
+  cells.set(number, cell);
+  return cell;
+});
+
+const words = () => byId.search.value.toLowerCase().split(/\s+/).filter(Boolean);
+
+const FILTERS = {
+  all: () => true,
+  open: ({ corrected, state }) => !corrected && state !== "failed",
+  corrected: ({ corrected }) => corrected,
+  failed: ({ state }) => state === "failed",
+};
+
+function shownPhotos() {
+  const searched = words();
+  const has = ({ caption, name }, word) => `${caption ?? ""}\n${name}`.toLowerCase().includes(word);
+  const chosen = [...photos.values()].filter(
+    (photo) => FILTERS[byId.show.value](photo) && searched.every((word) => has(photo, word)),
+  );
+  if (byId.sort.value === "confidence") chosen.sort((a, b) => (a.confidence ?? 2) - (b.confidence ?? 2));
+  return chosen;
+}
+
+function showPhotos() {
+  const shown = shownPhotos();
+  grid.show(shown);
+  byId.empty.hidden = shown.length > 0;
+  byId.empty.textContent = photos.size > 0 ? "No photo matches." : "No photos yet.";
+  showSelection();
+}
+
+/** Take over documents of photos. A caption that is being edited keeps its place in the order. */
+function takePhotos(documents) {
+  const areNew = documents.some(({ number }) => !photos.has(number));
+  for (const photo of documents) photos.set(photo.number, photo);
+  if (areNew) showPhotos();
+  else grid.update(documents);
+}
+
+function showCollection(document_) {
+  collection = document_;
+  const { name, state, photos: total, waiting, failed, corrected, seconds_left: left } = document_;
+  document.title = `${name} · Captioner`;
+  byId.name.textContent = name;
+  const parts = [counted(total, "photo")];
+  if (waiting) parts.push(`${counted(waiting, "photo")} ${state === "cancelled" ? "not captioned" : "to go"}`);
+  if (left !== null) parts.push(timeLeft(left));
+  if (failed) parts.push(`${failed} failed`);
+  if (corrected) parts.push(`${corrected} corrected`);
+  byId.progressText.textContent = parts.join(" · ");
+  byId.progressBar.hidden = state !== "captioning";
+  byId.progressBar.value = total ? (total - waiting) / total : 0;
+  byId.cancel.hidden = state !== "captioning";
+  byId.resume.hidden = state !== "cancelled";
+  byId.captionAgain.hidden = state === "captioning";
+  const more = Math.max(0, ENOUGH - corrected);
+  byId.trainText.textContent = `${counted(corrected, "correction")} so far. ${more ? `About ${more} more would help a training.` : "That is enough to start."}`;
+  api.rememberCollection(id, name);
+}
+
+function timeLeft(seconds) {
+  if (seconds < 90) return `about ${Math.max(1, Math.round(seconds))} s left`;
+  return `about ${counted(Math.round(seconds / 60), "minute")} left`;
+}
+
+// --- Selection
+
+function onSelect(number, isSelected) {
+  const shown = shownPhotos().map((photo) => photo.number);
+  const [from, to] = [shown.indexOf(lastSelected), shown.indexOf(number)];
+  const range = shiftHeld && from >= 0 ? shown.slice(Math.min(from, to), Math.max(from, to) + 1) : [number];
+  for (const other of range) isSelected ? selected.add(other) : selected.delete(other);
+  lastSelected = number;
+  showPhotos();
+}
+
+let shiftHeld = false;
+addEventListener("click", (event) => (shiftHeld = event.shiftKey), true);
+
+function showSelection() {
+  for (const number of selected) if (!photos.has(number)) selected.delete(number);
+  byId.selected.textContent = selected.size > 0 ? `${selected.size} selected` : "";
+  byId.deletePhotos.hidden = selected.size === 0;
+  byId.selectAll.checked = selected.size > 0 && shownPhotos().every(({ number }) => selected.has(number));
+}
+
+// --- Editing
+
+const edits = createEdits(id, photos, byId, {
+  say,
+  onChanged(documents, isElsewhere) {
+    takePhotos(documents);
+    for (const photo of documents) if (isElsewhere) cells.get(photo.number)?.accept(photo);
+    refreshSoon();
+  },
+});
+
+async function save(photo, caption, version) {
+  try {
+    return await edits.save(photo, caption, version);
+  } catch (problem) {
+    const cell = cells.get(photo.number);
+    const { present } = problem;
+    if (problem.status === 409 && present) {
+      const theirs = { ...photo, caption: present.caption ?? null, corrected: true };
+      cell.showConflict(present, async (mine) => {
+        const stored = await save(theirs, mine, present.version);
+        if (stored) cell.accept(stored);
+      });
+      say("Someone else changed this caption.");
+    } else {
+      cell.showProblem(problem.message);
+    }
+    return null;
+  }
+}
+
+function onMove(number, steps) {
+  if (!grid.focus(number, steps)) say(steps > 0 ? "This is the last photo." : "This is the first photo.");
+}
+
+let refreshing = null;
+
+/** Get the counts again a moment after edits. */
+function refreshSoon() {
+  clearTimeout(refreshing);
+  refreshing = setTimeout(() => attempt(byId.problem, async () => showCollection(await api.getCollection(id))), 400);
+}
+
+createReplace(id, byId, {
+  selected: () => [...selected],
+  attempt,
+  say,
+  onReplaced(captions) {
+    edits.rememberAll(captions.map(({ number }) => photos.get(number)).filter(Boolean));
+    takePhotos(captions.map(({ number, after, version }) => ({ ...photos.get(number), caption: after, corrected: true, version })));
+    for (const { number } of captions) cells.get(number)?.accept(photos.get(number));
+    refreshSoon();
+  },
+});
+
+// --- Captioning
+
+async function follow() {
+  if (following) return;
+  following = true;
+  while (collection?.state === "captioning") {
+    try {
+      await api.followCollection(id, revision, (event, data, latest) => {
+        revision = latest;
+        if (event === "photos") takePhotos(data.photos);
+        if (event === "collection") showCollection(data);
+      });
+      showCollection(await api.getCollection(id));
+    } catch {
+      // The service may be restarting.
+    }
+    if (collection.state === "captioning") await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+  }
+  following = false;
+}
+
+async function load() {
+  showCollection(await api.getCollection(id));
+  revision = collection.revision;
+  for await (const page of api.listPhotos(id)) takePhotos(page);
+  showPhotos();
+  follow();
+}
+
+/** Change the collection by an action that returns it, and follow it. */
+const change = (action) =>
+  attempt(byId.problem, async () => {
+    showCollection(await action());
+    follow();
+  });
+
+async function addFiles(files) {
+  byId.sending.hidden = false;
+  await attempt(byId.problem, async () => {
+    const { tooLarge } = await sendAll(id, files, {
+      onProgress(share, text) {
+        byId.sendingBar.value = share;
+        byId.sendingText.textContent = text;
+      },
+      onPart: () => {},
+    });
+    if (tooLarge.length > 0) throw new Problem(413, `Too large and not sent: ${tooLarge.join(", ")}.`);
+  });
+  byId.sending.hidden = true;
+  await attempt(byId.problem, load);
+}
+
+// --- Afterwards
+
+function showExport() {
+  byId.exportPhotos.disabled = ["webdataset", "xmp"].includes(byId.exportFormat.value);
+  byId.exportLink.href = api.exportUrl(id, byId.exportFormat.value, byId.exportPhotos.checked);
+}
+
+async function train() {
+  const answer = await attempt(byId.problem, () => api.makeDataSet(id, byId.sure.checked ? SURE : null));
+  if (answer) location.assign(answer.page);
+}
+
+async function rename() {
+  const name = prompt("Name of the collection", collection.name)?.trim();
+  if (name) await change(() => api.renameCollection(id, name));
+}
+
+async function remove() {
+  if (!confirm(`Delete “${collection.name}” with its photos and captions for good?`)) return;
+  await attempt(byId.problem, async () => {
+    await api.deleteCollection(id);
+    api.rememberCollection(id, null);
+    location.assign("/collections");
+  });
+}
+
+async function removePhotos() {
+  const numbers = [...selected];
+  if (!confirm(`Delete ${counted(numbers.length, "photo")} for good?`)) return;
+  await attempt(byId.problem, async () => {
+    for (let start = 0; start < numbers.length; start += 500) {
+      showCollection(await api.deletePhotos(id, numbers.slice(start, start + 500)));
+    }
+    for (const number of numbers) photos.delete(number);
+    showPhotos();
+    byId.name.focus();
+    say(`Deleted ${counted(numbers.length, "photo")}.`);
+  });
+}
+
+// --- Wiring
+
+for (const control of [byId.search, byId.show, byId.sort]) control.addEventListener("input", showPhotos);
+byId.selectAll.addEventListener("change", () => {
+  for (const { number } of shownPhotos()) byId.selectAll.checked ? selected.add(number) : selected.delete(number);
+  showPhotos();
+});
+byId.undo.addEventListener("click", () => attempt(byId.problem, edits.undoLast));
+addEventListener("keydown", (event) => {
+  const isTyping = event.target.closest?.("input, textarea");
+  if (event.key === "z" && (event.ctrlKey || event.metaKey) && !isTyping) attempt(byId.problem, edits.undoLast);
+});
+byId.deletePhotos.addEventListener("click", removePhotos);
+byId.cancel.addEventListener("click", () => change(() => api.cancelCollection(id)));
+byId.resume.addEventListener("click", () => change(() => api.captionAgain(id, "waiting")));
+byId.captionAgain.addEventListener("click", () => change(() => api.captionAgain(id, "all")));
+byId.rename.addEventListener("click", rename);
+byId.delete.addEventListener("click", remove);
+byId.train.addEventListener("click", train);
+byId.exportForm.addEventListener("input", showExport);
+byId.exportForm.addEventListener("submit", (event) => event.preventDefault());
+byId.tokenButton.addEventListener("click", changeToken);
+watchChoosers({ choose: byId.add, chooseFolder: byId.addFolder, file: byId.file, folder: byId.folder }, addFiles);
+watchFolderDrops(addFiles);
+showExport();
+attempt(byId.problem, load);
