@@ -68,9 +68,9 @@ export function createGrid({ grid, gridSpace }, makeCell) {
     /** Show these photos, in this order. */
     show(newPhotos) {
       const numbers = newPhotos.map(({ number }) => number).filter((number) => cells.has(number));
-      const before = [...grid.querySelectorAll("[data-number]")].map((node) => Number(node.dataset.number));
-      const isReordered = numbers.some((number, index) => number !== before[index]);
       const kept = new Set(numbers);
+      const nodes = [...grid.querySelectorAll("[data-number]")].map((node) => Number(node.dataset.number));
+      const isReordered = nodes.filter((number) => kept.has(number)).some((number, index) => number !== numbers[index]);
       for (const [number, { cell }] of cells) {
         if (kept.has(number) && (!isReordered || cell.node.contains(document.activeElement))) continue;
         cell.node.remove();
