@@ -10,11 +10,10 @@ from playwright.sync_api import FilePayload, Page, expect
 
 import captioner
 from service.settings import Settings
-from tests.service.browser.test_looks import PHONE, check_accessible, check_fits
 from tests.support.collections import make_collection
 from tests.support.photo_sets import photo_bytes, zipped
 from tests.support.serving import Running, serving
-from tests.support.visits import EXAMPLES, screenshot
+from tests.support.visits import EXAMPLES, PHONE, check_accessible, check_fits, screenshot
 
 MANY = 300
 
