@@ -35,7 +35,9 @@ def uploaded_photos(service: CaptionService, request: Request) -> Iterator[tuple
                 yield intake, _default_name(intake, "")
             return
         files = request.files.getlist("file")
-        if unknown := sorted({str(name) for name in request.files} - {"file"} | {*request.form} - {"name"}):
+        if "file" in request.form:
+            raise Problem(422, f"The field file is text, and not a file: {_ADVICE}.")
+        if unknown := sorted(map(str, {*request.files} - {"file"} | {*request.form} - {"name"})):
             raise Problem(422, f"The field {', '.join(unknown)[:200]} is unknown: {_ADVICE}.")
         if not files:
             raise Problem(400, f"There are no photos in the request: {_ADVICE}.")
