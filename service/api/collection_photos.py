@@ -1,9 +1,10 @@
-"""Photos of a collection: list, show and delete them, and edit their captions."""
+"""Photos of a collection: add, list, show and delete them, and edit their captions."""
 
-from flask import Response
+from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 
 from service.api.collection_schemas import (
+    AdditionDocument,
     CaptionBody,
     CaptionsBody,
     CaptionsDocument,
@@ -19,7 +20,8 @@ from service.api.collection_schemas import (
     ReplacementDocument,
     ThumbnailQuery,
 )
-from service.api.collection_serializers import collection_document, photo_documents
+from service.api.collection_serializers import addition_document, collection_document, photo_documents
+from service.api.collection_uploads import UPLOAD_PROBLEMS, photos_body, uploaded_photos
 from service.api.operations import SECURITY, current_service, json_response, picture_response, picture_responses
 from service.errors import Problem, problem_responses
 from service.store.collection_photos import CaptionChange, CollectionPhoto, PhotoQuery, StaleCaption
@@ -39,11 +41,29 @@ _FOREVER = "private, max-age=31536000, immutable"
 _JSON_PROBLEMS = problem_responses(400, 415)
 
 
+@api.post(
+    "/<caption_id:id>/photos",
+    responses={201: AdditionDocument} | UPLOAD_PROBLEMS,
+    openapi_extensions={"requestBody": photos_body()},
+)
+def add_photos(path: CollectionPath) -> Response:
+    """Add photos to a collection. Photos that it has already, with the same name and content, are passed over.
+
+    So you can send a folder again after an interrupted upload. A cancelled collection is captioned further.
+    """
+    service = current_service()
+    service.collections.get(path.id)  # before the files are unpacked
+    with uploaded_photos(service, request) as (intake, _):
+        addition = service.collections.add(path.id, intake)
+    service.collecting.wake()
+    return json_response(addition_document(service.collections.get(path.id), addition, intake), 201)
+
+
 @api.get("/<caption_id:id>/photos", responses={200: CollectionPhotoPage})
 def list_photos(path: CollectionPath, query: CollectionPhotoQuery) -> Response:
     """List photos in pages: all, or those in a state, with words, least sure first."""
     service = current_service()
-    request = PhotoQuery(
+    wanted = PhotoQuery(
         state=query.state,
         corrected=query.corrected,
         words=tuple((query.search or "").replace("\0", "").split()),
@@ -51,7 +71,7 @@ def list_photos(path: CollectionPath, query: CollectionPhotoQuery) -> Response:
         after=None if query.cursor is None else _read_cursor(query.cursor, query.sort),
         limit=query.limit + 1,  # one more tells whether there is another page
     )
-    photos = service.collection_photos.page(path.id, request)
+    photos = service.collection_photos.page(path.id, wanted)
     is_last = len(photos) <= query.limit
     photos = photos[: query.limit]
     following = None if is_last else _cursor_after(photos[-1], query.sort)

@@ -9,9 +9,12 @@ from flask import Request
 
 from service.api.collection_schemas import NameBody
 from service.api.uploads import uploaded_zip
-from service.errors import Problem
+from service.errors import Problem, problem_responses
 from service.inference.captioning import CaptionService
 from service.store.intake import Intake, clean_name
+
+UPLOAD_PROBLEMS = problem_responses(400, 401, 413, 415, 429, 507)
+"""OpenAPI responses of operations that call `uploaded_photos`, besides 422."""
 
 _ADVICE = (
     "send photos, or a zip of photos, as fields `file` of multipart/form-data (curl -F file=@1.jpg -F file=@2.jpg), or"
@@ -26,8 +29,11 @@ def uploaded_photos(service: CaptionService, request: Request) -> Iterator[tuple
 
     Raises Problem (400, 415, 422), ArchiveError, DataError, or OSError if the disk is full.
     """
-    max_bytes = service.storage.free_bytes(service.settings.max_dataset_bytes)
-    max_bytes = service.collection_storage.free_bytes(max_bytes)
+    limit, size = service.settings.max_dataset_bytes, request.content_length or 0
+    # The request has reserved its own size.
+    max_bytes = min(
+        limit, *(storage.free_bytes(limit) + size for storage in (service.storage, service.collection_storage))
+    )
     with service.collections.intake(max_bytes) as intake:
         if request.mimetype != "multipart/form-data":
             with uploaded_zip(request) as upload:

@@ -21,7 +21,7 @@ from service.api.collection_schemas import (
     NameBody,
 )
 from service.api.collection_serializers import addition_document, collection_document, photo_documents
-from service.api.collection_uploads import photos_body, uploaded_photos
+from service.api.collection_uploads import UPLOAD_PROBLEMS, photos_body, uploaded_photos
 from service.api.datasets import dataset_document
 from service.api.following import event, follow
 from service.api.operations import SECURITY, current_service, json_response
@@ -38,7 +38,6 @@ api = APIBlueprint(
 
 _ADMIN_ONLY = {"security": SECURITY}
 _ADMIN_PROBLEMS = problem_responses(401, 404, 429)
-_UPLOAD_PROBLEMS = problem_responses(400, 401, 413, 415, 429, 507)
 _STREAM = {
     200: {
         "description": "Events `collection`, whose data is the document that GET returns, and `photos`: those that"
@@ -51,7 +50,7 @@ _STATES_AGAIN = {"all": STATES, "failed": (FAILED, WAITING), "waiting": (WAITING
 
 @api.post(
     "",
-    responses={201: AdditionDocument} | _UPLOAD_PROBLEMS,
+    responses={201: AdditionDocument} | UPLOAD_PROBLEMS,
     openapi_extensions={"requestBody": photos_body()},
 )
 def create_collection(query: CollectionQuery) -> Response:
@@ -68,24 +67,6 @@ def create_collection(query: CollectionQuery) -> Response:
     response = json_response(addition_document(collection, addition, intake), 201)
     response.headers["Location"] = f"/api/collections/{collection.id}"
     return response
-
-
-@api.post(
-    "/<caption_id:id>/photos",
-    responses={201: AdditionDocument} | _UPLOAD_PROBLEMS | problem_responses(404),
-    openapi_extensions={"requestBody": photos_body()},
-)
-def add_photos(path: CollectionPath) -> Response:
-    """Add photos to a collection. Photos that it has already, with the same name and content, are passed over.
-
-    So you can send a folder again after an interrupted upload. A cancelled collection is captioned further.
-    """
-    service = current_service()
-    service.collections.get(path.id)  # before the files are unpacked
-    with uploaded_photos(service, request) as (intake, _):
-        addition = service.collections.add(path.id, intake)
-    service.collecting.wake()
-    return json_response(addition_document(service.collections.get(path.id), addition, intake), 201)
 
 
 @api.get("", responses={200: CollectionList} | problem_responses(401, 429), **_ADMIN_ONLY)
