@@ -21,6 +21,7 @@ from captioner.bulk.cli import (
     print_skipped,
     print_warnings,
     reject_bulk_arguments,
+    writes_files,
 )
 from captioner.config import MANY_PHOTOS, RUNTIMES, DecodingOptions, choose_runtime
 from captioner.errors import CaptionerError, ConfigError, ImageError
@@ -71,9 +72,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from captioner.translation.cli import translate
 
         return translate(arguments[1:])
+    if arguments[:1] == ["export"]:
+        from captioner.onnx_export.cli import export
+
+        return export(arguments[1:])
     options = _parser().parse_intermixed_args(arguments)
     try:
-        if options.output is not None:
+        if writes_files(options):
             return caption_to_files(options, lambda device: _load(options, device))
         reject_bulk_arguments(options)
         return _caption(options)

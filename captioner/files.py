@@ -35,6 +35,8 @@ _FLUSHES = 16
 """Number of files to flush at the same time: disks combine flushes, which takes a tenth of the time."""
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
 """Error numbers of file systems that cannot flush a folder, such as some network file systems."""
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+"""Error numbers of file systems without hard links, such as those of memory cards."""
 _AT_WORKING_FOLDER, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
 
 
@@ -84,7 +86,7 @@ def atomic_file(
         if replace:
             os.replace(temporary, path)
         else:
-            os.link(temporary, path)  # a rename would replace
+            _rename_to_free_name(temporary, path)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -200,6 +202,17 @@ def _temporary(path: Path, one_writer: bool) -> Path:
     if len(os.fsencode(name)) > _LONGEST_NAME:
         name = hashlib.sha256(os.fsencode(name)).hexdigest()
     return path.with_name(f".{name}.part" if one_writer else f".{name}-{uuid.uuid4().hex}.part")
+
+
+def _rename_to_free_name(temporary: Path, path: Path) -> None:
+    """Give a file a name that nothing has. Raises FileExistsError."""
+    try:
+        os.link(temporary, path)  # a rename would replace
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))  # only one process creates it, and replaces it
+        os.replace(temporary, path)
 
 
 def _permissions_of(path: Path) -> int | None:

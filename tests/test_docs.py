@@ -115,7 +115,7 @@ def test_every_module_that_a_page_runs_exists():
 def test_every_option_that_a_page_gives_a_command_exists(module, capsys):
     main = importlib.import_module(f"{module}.__main__").main
     subcommands = {
-        "captioner": ("translate",),
+        "captioner": ("translate", "export"),
         "training": (
             "inspect",
             "fit",

@@ -1,6 +1,7 @@
 """Arguments and terminal output of `python -m captioner PHOTO... --output FILE`."""
 
 import argparse
+import glob
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -9,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from captioner.arguments import count
+from captioner.bulk.outputs import BESIDE_PHOTOS, EXPORT_SUFFIXES, FORMATS, format_of
 from captioner.counting import counted
 from captioner.errors import CaptionerError, ConfigError
+from captioner.exports.sidecars import ON_CONFLICT, SIDECAR_ENDINGS
 
 if TYPE_CHECKING:  # these import torch, which `--help` should not wait for
-    from captioner.bulk.run import BulkEvents
+    from captioner.bulk.run import BulkEvents, BulkOptions, Totals
     from captioner.captioner import Caption, Captioner
     from captioner.config import DecodingOptions
     from captioner.images.finding import SkippedFiles
@@ -35,13 +38,24 @@ def add_bulk_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--output", type=Path, metavar="FILE",
         help="FILE.jsonl: one line per photo; FILE.csv; or FILE.json: COCO results. The last two are written from"
-        " FILE.jsonl at the end of the run. With --format xmp, a folder.",
+        " FILE.jsonl at the end of the run. With --format xmp, webdataset, txt or caption, a folder.",
     )  # fmt: skip
     group.add_argument(
-        "--format", choices=("jsonl", "csv", "coco", "xmp"),
+        "--format", choices=FORMATS,
         help="format of the output. Default: by the output's extension. xmp: a copy of each photo, with its caption in"
-        " the copy's XMP and IPTC data.",
+        " the copy's XMP and IPTC data; txt, caption: a text file beside each photo, or in the folder --output;"
+        " metadata: metadata.jsonl of Hugging Face's imagefolder; coco-captions: COCO captions, to train on; html: a"
+        " page of photos with alt texts; webdataset: tars of photos and texts. Without --output, txt, caption,"
+        " metadata, coco-captions and html are written into the folder of the photos.",
     )  # fmt: skip
+    group.add_argument(
+        "--on-conflict", choices=ON_CONFLICT,
+        help="what happens to a file of txt, caption, metadata, coco-captions, html or webdataset that is there already"
+        " and that this command did not write: skip leaves it as it is (for a text, its photo is not captioned),"
+        " keep-copy renames it to NAME.bak first, overwrite replaces it. Default: skip.",
+    )  # fmt: skip
+    group.add_argument("--prefix", metavar="TEXT", help="text before each caption of txt and caption, with its space")
+    group.add_argument("--suffix", metavar="TEXT", help="text after each caption of txt and caption")
     group.add_argument(
         "--workers", type=count, metavar="N",
         help="number of processes that read photos ahead. Default: one per two cores of the machine.",
@@ -57,6 +71,11 @@ def add_bulk_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def writes_files(options: argparse.Namespace) -> bool:
+    """Return whether the captions go to files instead of the terminal."""
+    return options.output is not None or options.format in BESIDE_PHOTOS
+
+
 def reject_bulk_arguments(options: argparse.Namespace) -> None:
     """Raise ConfigError for arguments that need --output."""
     from captioner.bulk.sources import is_address, is_archive
@@ -68,6 +87,7 @@ def reject_bulk_arguments(options: argparse.Namespace) -> None:
         raise ConfigError("--format is the format of the --output file: add --output")
     if options.min_confidence is not None:
         raise ConfigError("--min-confidence selects the captions of the --output file: add --output")
+    _reject_unused(options, None)
 
 
 def caption_to_files(
@@ -79,41 +99,99 @@ def caption_to_files(
 
     Raises CaptionerError.
     """
-    from captioner.bulk.outputs import format_of
     from captioner.ranks import Ranks
 
     if options.language:
-        raise ConfigError("--language prints captions and cannot be combined with --output: leave one out")
+        raise ConfigError("--language prints captions and cannot be combined with files of captions: leave it out")
     drawing = [name for name in ("figure", "overlays", "cells") if getattr(options, name)]
     if drawing or options.maps != "attention":
         raise ConfigError(
-            f"--{drawing[0] if drawing else 'maps'} draws pictures and cannot be combined with --output: leave one out"
+            f"--{drawing[0] if drawing else 'maps'} draws pictures and cannot be combined with files of captions: leave"
+            " one out"
         )
-    kind, ranks = format_of(options.output, options.format), Ranks.from_environment()
+    ranks = Ranks.from_environment()
+    bulk = bulk_options(options, ranks)
 
-    from captioner.bulk.run import BulkOptions, caption_in_bulk
+    from captioner.bulk.run import caption_in_bulk
 
-    bulk = BulkOptions(
-        options.output, kind, options.recursive, options.batch_size,
-        options.workers or default_workers(ranks), options.photo_seconds, options.json,
-        options.min_confidence,
-    )  # fmt: skip
-    with _show_progress(ranks, bulk.captions.path) as events:
+    with _show_progress(ranks, bulk) as events:
         totals = caption_in_bulk(options.photos, bulk, lambda: load(_device(options.device, ranks)), ranks, events)
     if ranks.rank > 0:
         return 0
-    print(f"{options.output}: {counted(totals.captioned, 'photo')} captioned", file=sys.stderr)
-    for kind, photos in totals.warnings.items():
-        have = f"{counted(photos, 'photo')} {'has' if photos == 1 else 'have'}"
-        print(f"warning: {have} the warning {kind!r}: see {bulk.captions.path} for the reasons", file=sys.stderr)
-    if totals.unsure:
-        unsure = f"{counted(totals.unsure, 'photo')} with a confidence below {options.min_confidence:g}"
-        print(f"{unsure}: review their captions in {bulk.unsure.path}", file=sys.stderr)
+    _print_totals(totals, bulk)
     if not totals.unreadable:
         return 0
     path = bulk.unreadable.path
     print_error(f"{totals.unreadable:,} could not be read: see {path} for the reasons; remove it to try them again")
     return UNREADABLE if ranks.size == 1 else 0  # torchrun treats any other status as a crash
+
+
+def bulk_options(options: argparse.Namespace, ranks: "Ranks") -> "BulkOptions":
+    """Return the options of a run. Raises ConfigError if arguments do not fit together."""
+    from captioner.bulk.run import BulkOptions
+    from captioner.bulk.sidecars import SidecarOptions
+
+    if options.output is None:
+        kind, output = options.format, _folder_of(options.photos[0])
+        if kind in EXPORT_SUFFIXES:
+            from captioner.bulk.exports import file_name
+
+            output = output / file_name(kind)
+    else:
+        kind, output = format_of(options.output, options.format), options.output
+    _reject_unused(options, kind)
+    on_conflict = options.on_conflict or ON_CONFLICT[0]
+    sidecars = None
+    if kind in SIDECAR_ENDINGS:
+        sidecars = SidecarOptions(
+            SIDECAR_ENDINGS[kind], options.output, options.prefix or "", options.suffix or "", on_conflict
+        )
+    return BulkOptions(
+        output, kind, options.recursive, options.batch_size,
+        options.workers or default_workers(ranks), options.photo_seconds, options.json,
+        options.min_confidence, sidecars, on_conflict,
+    )  # fmt: skip
+
+
+def _reject_unused(options: argparse.Namespace, kind: str | None) -> None:
+    """Raise ConfigError for arguments that the format does not use."""
+    for name in ("prefix", "suffix"):
+        if getattr(options, name) is not None and kind not in SIDECAR_ENDINGS:
+            raise ConfigError(f"--{name} belongs to --format txt or caption: add one of these, or leave --{name} out")
+    if options.on_conflict is not None and kind not in (*SIDECAR_ENDINGS, *EXPORT_SUFFIXES):
+        raise ConfigError(
+            f"--on-conflict belongs to --format {', '.join((*SIDECAR_ENDINGS, *EXPORT_SUFFIXES))}: add one of these, or"
+            " leave it out"
+        )
+
+
+def _folder_of(photo: str) -> Path:
+    """Return the folder for output beside the photos of the first argument: a folder, a file or a glob."""
+    if os.path.isdir(photo):
+        return Path(photo)
+    folder = Path(photo).parent
+    while glob.has_magic(str(folder)) and not folder.is_dir():
+        folder = folder.parent
+    return folder
+
+
+def _print_totals(totals: "Totals", bulk: "BulkOptions") -> None:
+    """Print what a run wrote to standard error."""
+    print(f"{bulk.output}: {counted(totals.captioned, 'photo')} captioned", file=sys.stderr)
+    if totals.kept:
+        have = f"{counted(totals.kept, 'photo')} {'has' if totals.kept == 1 else 'have'}"
+        stay = "which stays as it is" if totals.kept == 1 else "which stay as they are"
+        print(
+            f"skipped: {have} a {bulk.sidecars.ending} already, {stay}: to write it again, add --on-conflict keep-copy"
+            " or overwrite",
+            file=sys.stderr,
+        )
+    for kind, photos in totals.warnings.items():
+        have = f"{counted(photos, 'photo')} {'has' if photos == 1 else 'have'}"
+        print(f"warning: {have} the warning {kind!r}: see {bulk.finished.path} for the reasons", file=sys.stderr)
+    if totals.unsure:
+        unsure = f"{counted(totals.unsure, 'photo')} with a confidence below {bulk.min_confidence:g}"
+        print(f"{unsure}: review their captions in {bulk.unsure.path}", file=sys.stderr)
 
 
 def default_workers(ranks: "Ranks") -> int:
@@ -146,7 +224,7 @@ def print_skipped(files: "SkippedFiles") -> None:
 
 
 @contextmanager
-def _show_progress(ranks: "Ranks", journal: Path) -> "Iterator[BulkEvents]":
+def _show_progress(ranks: "Ranks", bulk: "BulkOptions") -> "Iterator[BulkEvents]":
     """Show progress on standard error; of several ranks, only the first shows its progress."""
     from tqdm import tqdm
 
@@ -154,7 +232,8 @@ def _show_progress(ranks: "Ranks", journal: Path) -> "Iterator[BulkEvents]":
 
     def begins(done: int) -> None:
         if done and ranks.rank == 0:
-            print(f"{journal} has {counted(done, 'photo')} already: resuming with the others", file=sys.stderr)
+            has = bulk.output if bulk.sidecars else bulk.captions.path
+            print(f"{has} has {counted(done, 'photo')} already: resuming with the others", file=sys.stderr)
 
     with tqdm(unit="photo", disable=ranks.rank > 0, mininterval=0.1 if sys.stderr.isatty() else 30) as bar:
         yield BulkEvents(begins, bar.update, print_error, print_skipped)

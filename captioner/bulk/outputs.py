@@ -1,4 +1,4 @@
-"""Output files written from a run's journal: CSV and COCO results."""
+"""Formats of a run's output, and the files written from its journal: CSV and COCO results."""
 
 import csv
 import json
@@ -6,27 +6,43 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any, TextIO
+from typing import IO, Any
 
 from captioner.bulk.journal import Journal
 from captioner.errors import ConfigError, DataError
+from captioner.exports.sidecars import SIDECAR_ENDINGS
 from captioner.files import atomic_file
 from captioner.name_set import NameSet
 
 SUFFIXES = {"jsonl": ".jsonl", "csv": ".csv", "coco": ".json"}
 """Formats that are a single file -> its extension."""
-FORMATS = (*SUFFIXES, "xmp")
+EXPORT_SUFFIXES = {"metadata": ".jsonl", "coco-captions": ".json", "html": ".html", "webdataset": ""}
+"""Formats that are written for other tools at the end of a run -> extension of the file; none for a folder."""
+FORMATS = (*SUFFIXES, "xmp", *SIDECAR_ENDINGS, *EXPORT_SUFFIXES)
 """xmp: a folder with a copy of each photo that contains its caption."""
+BESIDE_PHOTOS = (*SIDECAR_ENDINGS, "metadata", "coco-captions", "html")
+"""Formats whose output is in the folder of the photos, if no other is named."""
 
+_FOLDERS = {"xmp": "photos", "webdataset": "tars", **dict.fromkeys(SIDECAR_ENDINGS, "text files")}
+"""Formats whose output is a folder -> its content."""
+_FILE_SUFFIXES = (*SUFFIXES.values(), *SIDECAR_ENDINGS.values(), ".html", ".tar")
 _COLUMNS = ("image", "caption", "probability", "warnings", "confidence")
+_TEXT = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
 _NUMBER = re.compile(r"(?:.*\D)?(\d+)")
 
 
 def format_of(output: Path, format_name: str | None) -> str:
     """Return the given format, or that of the file's extension. Raises ConfigError if the two differ."""
-    if format_name == "xmp":
-        if output.suffix in SUFFIXES.values():
-            raise ConfigError(f"--format xmp writes a folder of photos: --output {output} is the name of a file")
+    if format_name in _FOLDERS:
+        if output.suffix in _FILE_SUFFIXES:
+            raise ConfigError(
+                f"--format {format_name} writes a folder of {_FOLDERS[format_name]}: --output {output} is the name of a"
+                " file"
+            )
+        return format_name
+    if format_name in EXPORT_SUFFIXES:
+        if output.suffix.lower() != EXPORT_SUFFIXES[format_name]:
+            raise ConfigError(f"--output {output}: name a file that ends in {EXPORT_SUFFIXES[format_name]}")
         return format_name
     by_suffix = next((name for name, suffix in SUFFIXES.items() if suffix == output.suffix.lower()), None)
     if by_suffix is None or format_name not in (None, by_suffix):
@@ -42,7 +58,7 @@ def write_csv(journal: Journal, path: Path) -> None:
 
     Raises DataError.
     """
-    with _open_output(path) as file:
+    with open_output(path, "w", **_TEXT) as file:
         rows = csv.writer(file)
         rows.writerow(_COLUMNS)
         for entry in journal.entries():
@@ -59,7 +75,7 @@ def write_coco(journal: Journal, path: Path) -> None:
     file names repeat in several folders, the whole path. Raises DataError.
     """
     image_id = next(key for key in (_number, _file_name, _path) if key is _path or _is_unique(journal, key))
-    with _open_output(path) as file:
+    with open_output(path, "w", **_TEXT) as file:
         separator = "[\n"
         for entry in journal.entries():
             result = {"image_id": image_id(entry), "caption": entry["caption"]}
@@ -89,13 +105,13 @@ def _is_unique(journal: Journal, key: Callable[[dict[str, Any]], int | str | Non
 
 
 @contextmanager
-def _open_output(path: Path) -> Iterator[TextIO]:
-    """Open a text file that is written atomically. Raises DataError."""
+def open_output(path: Path, mode: str, **text: Any) -> Iterator[IO[Any]]:
+    """Open a file that is written atomically, as `atomic_file` does. Raises DataError."""
     try:
-        with atomic_file(path, "w", one_writer=True, encoding="utf-8", errors="surrogateescape", newline="") as file:
+        with atomic_file(path, mode, one_writer=True, **text) as file:
             yield file
     except OSError as error:
         raise DataError(
-            f"{path} cannot be written ({error.strerror}): fix that and run the same command again, "
+            f"{path} cannot be written ({error.strerror or error}): fix that and run the same command again, "
             "which then only writes this file"
         ) from error

@@ -17,15 +17,19 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from captioner.bulk.copies import require_exiv2, write_copy
-from captioner.bulk.journal import Journal
-from captioner.bulk.outputs import write_coco, write_csv
-from captioner.bulk.sources import Photo, photos_at, read_square
+from captioner.bulk.exports import check_inside, write_journal
+from captioner.bulk.options import BulkOptions, Totals
+from captioner.bulk.outputs import EXPORT_SUFFIXES, write_coco, write_csv
+from captioner.bulk.remote import is_address
+from captioner.bulk.sidecars import SidecarPaths
+from captioner.bulk.sources import Photo, is_archive, photos_at, read_square
 from captioner.bulk.workers import PhotoWorkers, open_workers, start_ahead
 from captioner.caption_json import photo_json, warnings_json
 from captioner.captioner import Caption, Captioner
 from captioner.config import DecodingOptions
 from captioner.errors import ConfigError, DataError, ImageError
+from captioner.exports.copies import require_exiv2, write_copy
+from captioner.exports.sidecars import sidecar_text, write_sidecar
 from captioner.images.finding import SkippedFiles
 from captioner.images.photo import ImageFrame
 from captioner.images.warnings import PhotoWarning
@@ -37,59 +41,7 @@ BATCHES_AHEAD = 2
 
 PreparedPhoto = tuple[Photo, tuple[np.ndarray, ImageFrame]]
 CaptionedPhoto = tuple[Photo, list[Caption], Future | None]
-"""The future is that of the photo's copy."""
-
-
-@dataclass(frozen=True)
-class BulkOptions:
-    """Options of a bulk run."""
-
-    output: Path
-    """Output file, or folder for the format xmp."""
-    format: str = "jsonl"
-    """One of `outputs.FORMATS`."""
-    recursive: bool = False
-    """Whether to search the folders in a folder."""
-    batch_size: int = 16
-    """Photos captioned at once."""
-    workers: int = 1
-    """Number of processes that read photos."""
-    photo_seconds: float = 60.0
-    """Time limit for reading a photo, and for writing its copy."""
-    everything: bool = False
-    """Whether the lines also hold words, probabilities, gates and maps."""
-    min_confidence: float | None = None
-    """Captions with a lower confidence go to a separate list; None: all go to the output."""
-
-    @property
-    def captions(self) -> Journal:
-        if self.format == "xmp":
-            return Journal(self.output / "captions.jsonl")
-        return Journal(self.output.with_suffix(".jsonl"))
-
-    @property
-    def unreadable(self) -> Journal:
-        return Journal(self.captions.path.with_suffix(".unreadable.jsonl"))
-
-    @property
-    def unsure(self) -> Journal:
-        return Journal(self.captions.path.with_suffix(".unsure.jsonl"))
-
-    def is_unsure(self, caption: Caption) -> bool:
-        """Return whether a photo's caption belongs to the list of captions to review."""
-        return self.min_confidence is not None and caption.confidence < self.min_confidence
-
-
-@dataclass(frozen=True)
-class Totals:
-    """Numbers of photos in the files, including earlier runs."""
-
-    captioned: int
-    """Without those in the list of captions to review."""
-    unreadable: int
-    unsure: int
-    warnings: dict[str, int]
-    """Kind of warning -> number of photos that have it."""
+"""The future is that of the photo's copy or sidecar."""
 
 
 @dataclass(frozen=True)
@@ -126,35 +78,44 @@ def caption_in_bulk(
     captions = options.captions
     _check_output(inputs, options)
     with connected(ranks), _lock_output(captions.path, ranks):
+        sidecars = None if options.sidecars is None else SidecarPaths(options.sidecars)
         names = NameSet()
         for journal in journals:
             for entry in journal.entries():
-                names.add(entry["image"])
+                if sidecars is None or sidecars.is_done(entry):
+                    names.add(entry["image"])
         events.begins(len(names))
-        skipped = SkippedFiles()
+        skipped = SkippedFiles(options.own_endings)
         photos = photos_at(inputs, options.recursive, names.add, ranks, skipped)
+        if sidecars is not None:
+            photos = sidecars.place(photos)
         first = next(photos, None)
+        run = None
         if first is not None:
             captioner, decoding = load()
             _check_confidence(captioner, decoding, options)
-            _Run(options, captioner, decoding, events).caption(chain([first], photos))
+            run = _Run(options, captioner, decoding, events)
+            run.caption(chain([first], photos))
         if skipped:
             events.skipped(skipped)
+        kept = sum(ranks.gather((sidecars.kept if sidecars else 0) + (run.kept if run else 0)))
         ranks.barrier()
         if ranks.rank == 0:
             _finish(options)
         ranks.barrier()
-        return _totals(options)
+        return replace(_totals(options), kept=kept)
 
 
 class _Run:
     def __init__(self, options: BulkOptions, captioner: Captioner, decoding: DecodingOptions, events: BulkEvents):
         self._options, self._captioner, self._decoding, self._events = options, captioner, decoding, events
         self._captions, self._unreadable, self._unsure = options.captions, options.unreadable, options.unsure
+        self.kept = 0
+        """Photos whose sidecar somebody wrote while they were captioned."""
 
     def caption(self, photos: Iterator[Photo]) -> None:
         config, batch_size = self._captioner.bundle.config, self._options.batch_size
-        copies = self._options.format == "xmp"
+        copies = self._options.format == "xmp" or self._options.sidecars is not None
         with open_workers(self._options.workers, self._options.photo_seconds) as workers:
 
             def start(photo: Photo) -> Future:
@@ -181,30 +142,48 @@ class _Run:
         squares, frames = zip(*(prepared for _, prepared in batch), strict=True)
         captions_by_photo = self._captioner.caption_pixels(np.stack(squares), frames, self._decoding)
         return [
-            (photo, captions, self._start_copy(copy_workers, photo, captions[0]))
+            (photo, captions, self._start_copy(copy_workers, photo, captions))
             for (photo, _), captions in zip(batch, captions_by_photo, strict=True)
         ]
 
-    def _start_copy(self, workers: PhotoWorkers | None, photo: Photo, caption: Caption) -> Future | None:
-        """Start writing a copy of a photo with its caption; return None if no copy is wanted."""
-        if workers is None or self._options.is_unsure(caption):
+    def _start_copy(self, workers: PhotoWorkers | None, photo: Photo, captions: Sequence[Caption]) -> Future | None:
+        """Start writing a photo's copy or sidecar with its captions; return None if none is wanted."""
+        if workers is None or self._options.is_unsure(captions[0]):
             return None
+        if sidecars := self._options.sidecars:
+            text = sidecar_text([caption.text for caption in captions], sidecars.prefix, sidecars.suffix)
+            return workers.submit(write_sidecar, photo.name, photo.relative_path, text, sidecars.on_conflict)
         target = str(self._options.output / photo.relative_path)
-        return workers.submit(write_copy, photo.name, photo.source, target, caption.text)
+        return workers.submit(write_copy, photo.name, photo.source, target, captions[0].text)
 
     def _write(self, batch: Sequence[CaptionedPhoto]) -> None:
         entries, unsure = [], []
         for photo, captions, copy in batch:
             try:
-                if copy is not None and (warning := copy.result()):
-                    captions = _with_warning(captions, warning)
+                result = copy.result() if copy is not None else None
+                if result is False:
+                    self.kept += 1
+                    continue
+                if isinstance(result, PhotoWarning):
+                    captions = _with_warning(captions, result)
                 target = unsure if self._options.is_unsure(captions[0]) else entries
-                target.append(entry_of(photo.name, captions, self._options.everything))
+                target.append(
+                    entry_of(photo.name, captions, self._options.everything) | self._place_of(photo, captions)
+                )
             except ImageError as error:
                 self._refuse(photo, error)
         self._unsure.append(unsure)
         self._captions.append(entries)
         self._events.captioned(len(entries) + len(unsure))
+
+    def _place_of(self, photo: Photo, captions: Sequence[Caption]) -> dict[str, Any]:
+        """Return what only some formats keep of a photo: its sidecar's path, or its relative path and size."""
+        if self._options.sidecars is not None:
+            return {"sidecar": photo.relative_path}
+        if self._options.format in EXPORT_SUFFIXES:
+            frame = captions[0].frame
+            return {"path": photo.relative_path.replace(os.sep, "/"), "size": [frame.width, frame.height]}
+        return {}
 
     def _refuse(self, photo: Photo, error: ImageError) -> None:
         self._unreadable.append([{"image": photo.name, "error": str(error)}])
@@ -213,7 +192,7 @@ class _Run:
 
 def _totals(options: BulkOptions) -> Totals:
     captioned, warnings = 0, Counter()
-    for entry in options.captions.entries():
+    for entry in options.finished.entries():
         captioned += 1
         warnings.update(warning["kind"] for warning in entry.get("warnings", ()))
     unreadable, unsure = (sum(1 for _ in journal.entries()) for journal in (options.unreadable, options.unsure))
@@ -264,6 +243,16 @@ def _check_output(inputs: Sequence[str], options: BulkOptions) -> None:
         for folder in (Path(path).resolve() for path in inputs if os.path.isdir(path)):
             if folder == output or options.recursive and folder in output.parents:
                 raise ConfigError(f"--output {options.output} lies among the photos of {folder}: name a folder outside")
+    if options.format in EXPORT_SUFFIXES:
+        for path in inputs:
+            if is_address(path) or is_archive(path):
+                raise ConfigError(f"--format {options.format} needs photos in folders: download or unpack {path}")
+            check_inside(options.format, options.output, path)
+        options.guard.check()
+    if options.sidecars is not None and options.sidecars.folder is None:
+        for path in inputs:
+            if is_address(path) or is_archive(path):
+                raise ConfigError(f"there is no folder beside the photos of {path}: name one by --output")
     folder = options.captions.path.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -301,3 +290,7 @@ def _finish(options: BulkOptions) -> None:
         write_csv(options.captions, options.output)
     elif options.format == "coco":
         write_coco(options.captions, options.output)
+    elif options.format in EXPORT_SUFFIXES:
+        write_journal(options.format, options.captions, options.output, options.guard)
+    elif options.sidecars is not None:
+        os.replace(options.captions.path, options.finished.path)

@@ -17,6 +17,7 @@ from braceexpand import UnbalancedBracesError, braceexpand
 
 from captioner.bulk.remote import is_address, open_address, photos_at_address
 from captioner.errors import ImageError, ImageTooLarge
+from captioner.exports.names import path_parts
 from captioner.images.file_types import HEAD_BYTES
 from captioner.images.finding import SkippedFiles, is_image_name
 from captioner.images.photo import ImageFrame, open_image, prepare_image
@@ -34,7 +35,7 @@ class Photo:
     name: str
     """Name in the output: a path, a URL, or ARCHIVE/MEMBER."""
     relative_path: str
-    """Path of its copy, relative to the folder of all copies."""
+    """Path of its copy or sidecar, relative to the folder of all of them."""
     source: str | bytes | ImageError
     """Its path, the content of its file, or the error that prevents reading it."""
 
@@ -129,7 +130,7 @@ def _local_photos(
         if is_wanted(path):
             yield Photo(path, label or os.path.basename(path), path)
     else:
-        empty, skipped_here = True, SkippedFiles()
+        empty, skipped_here = True, SkippedFiles(skipped.own_endings)
         for match in glob.iglob(path, recursive=True):
             if os.path.isdir(match):
                 continue
@@ -147,7 +148,7 @@ def _local_photos(
 
 
 def _photos_in(folder: str, label: str, recursive: bool, is_wanted: IsWanted, skipped: SkippedFiles) -> Iterator[Photo]:
-    empty, skipped_here = True, SkippedFiles()
+    empty, skipped_here = True, SkippedFiles(skipped.own_endings)
     folders = [folder]
     while folders:
         current = folders.pop()
@@ -226,8 +227,7 @@ def _open_archive(path: str) -> AbstractContextManager[BinaryIO]:
 def _safe_path(label: str, path: str) -> str:
     """Return a path inside the folder of copies, whatever the name of an archive's member."""
     # Not with pathlib, which interns each part of every name.
-    parts = [part for part in path.replace(os.sep, "/").split("/") if part not in ("", ".", "..")]
-    return os.path.join(label, *parts)
+    return os.path.join(label, *path_parts(path.replace(os.sep, "/")))
 
 
 def read_square(name: str, source: str | bytes | ImageError, size: int, fit: str) -> tuple[np.ndarray, ImageFrame]:

@@ -23,10 +23,14 @@ MAX_NAMED = 10
 
 
 class SkippedFiles:
-    """Counter of the files in folders, globs and archives that are not photos."""
+    """Counter of the files in folders, globs and archives that are not photos.
 
-    def __init__(self) -> None:
+    own_endings: ends of the names, lower case, of files that the run itself writes beside photos; they do not count.
+    """
+
+    def __init__(self, own_endings: tuple[str, ...] = ()) -> None:
         self.count = 0
+        self.own_endings = own_endings
         self._known_paths = NameSet()
         self._named_files: list[tuple[str, str]] = []  # path, description
         self._extensions: Counter[str] = Counter()
@@ -42,6 +46,8 @@ class SkippedFiles:
         head: its first `HEAD_BYTES`, which identify its type; None if unknown.
         """
         name = os.path.basename(path)
+        if name.lower().endswith(self.own_endings):
+            return
         if name.startswith(".") and not name.endswith(".icloud") or not self._known_paths.add(os.path.abspath(path)):
             return
         self.count += 1

@@ -26,6 +26,7 @@ from captioner.model.allocator import restore_allocator
 from captioner.model.decoder import EXPECTED, LIKELIEST, Decoder, DecoderState, ImageFeatures, Step
 from captioner.model.encoders import Encoder
 from captioner.model.label_attention import LabelEntries, Labels
+from captioner.model.tracing import Preparation, TracedStep
 
 if TYPE_CHECKING:
     import openvino
@@ -141,7 +142,7 @@ class OpenVinoDecoder:
         self._decoder, self._locations, self._bfloat16 = decoder, locations, bfloat16
         self._dtype = torch.bfloat16 if bfloat16 else torch.float32
         annotations, shape = self._annotations()
-        preparation = _network(_Preparation(decoder), [annotations.to(self._dtype)], [shape])
+        preparation = _network(Preparation(decoder), [annotations.to(self._dtype)], [shape])
         self._preparation = OpenVinoNetwork(preparation, bfloat16)
         self._steps = {LIKELIEST: self._step_network(LIKELIEST)}
         if decoder.attention == "hard":
@@ -184,7 +185,7 @@ class OpenVinoDecoder:
 
     def _step_network(self, location: str) -> "OpenVinoNetwork":
         annotations, _ = self._annotations()
-        keys, hidden, cell, *projected = _Preparation(self._decoder)(annotations)
+        keys, hidden, cell, *projected = Preparation(self._decoder)(annotations)
         features = [*(projected or [annotations]), keys]
         operands = *(value.to(self._dtype) for value in features), hidden, cell, torch.zeros(1, 1, dtype=torch.long)
         shapes = [[-1, *value.shape[1:]] for value in features]
@@ -193,7 +194,7 @@ class OpenVinoDecoder:
             entries = self._decoder.labels.labels + 1
             operands += torch.zeros(1, entries, self._decoder.embedding.embedding_dim), torch.zeros(1, 1, entries)
             shapes += [[-1, *operand.shape[1:]] for operand in operands[-2:]]
-        return OpenVinoNetwork(_network(_Step(self._decoder, location), operands, shapes), self._bfloat16)
+        return OpenVinoNetwork(_network(TracedStep(self._decoder, location), operands, shapes), self._bfloat16)
 
 
 @dataclass(frozen=True)
@@ -218,41 +219,6 @@ class OpenVinoFeatures:
         """Select images of the batch, [B']."""
         *tensors, labels = vars(self).values()
         return OpenVinoFeatures(*(values[images] for values in tensors), labels and labels.rows(images))
-
-
-class _Preparation(nn.Module):
-    """annotations -> keys, h_0, c_0 and any projected annotations. Only tensors can be traced."""
-
-    def __init__(self, decoder: Decoder):
-        super().__init__()
-        self.decoder = decoder
-
-    def forward(self, annotations: Tensor) -> tuple[Tensor, ...]:
-        features = self.decoder.prepare(annotations.float())
-        state = self.decoder.initial_state(features, 1)
-        keys = features.mean if features.keys is None else features.keys.contiguous()
-        outputs = keys, state.hidden, state.cell
-        return outputs if self.decoder.project is None else (*outputs, features.annotations)
-
-
-class _Step(nn.Module):
-    """`Decoder.step` with tensors only."""
-
-    def __init__(self, decoder: Decoder, location: str):
-        super().__init__()
-        self.decoder, self.location = decoder, location
-
-    def forward(
-        self, annotations: Tensor, keys: Tensor, hidden: Tensor, cell: Tensor, tokens: Tensor, *labels: Tensor
-    ) -> tuple:
-        annotations, entries = annotations.float(), None
-        if labels:
-            entries = LabelEntries(labels[0], labels[0].transpose(1, 2), labels[1])
-        # Only the initial state reads the mean.
-        features = ImageFeatures(annotations, annotations[:, :1], keys.float(), entries)
-        step = self.decoder.step(features, DecoderState(hidden, cell), tokens, self.location)
-        outputs = step.logits, step.state.hidden, step.state.cell, step.alpha, step.gate
-        return outputs if step.label_alpha is None else (*outputs, step.label_alpha)
 
 
 class OpenVinoNetwork:

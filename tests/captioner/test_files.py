@@ -1,5 +1,6 @@
 """Files and folders are written atomically, by one policy."""
 
+import errno
 import os
 import stat
 import threading
@@ -181,7 +182,13 @@ def test_a_link_stays_and_its_target_is_replaced(tmp_path):
     assert sorted(os.listdir(tmp_path / "elsewhere")) == ["a", "b"]
 
 
-def test_a_name_that_is_taken_is_refused_where_it_must_be_new(tmp_path):
+@pytest.mark.parametrize("has_links", [True, False], ids=["hard links", "none, as on a memory card"])
+def test_a_name_that_is_taken_is_refused_where_it_must_be_new(tmp_path, monkeypatch, has_links):
+    def no_link(*_):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    if not has_links:
+        monkeypatch.setattr(os, "link", no_link)
     write_atomically(tmp_path / "a", "first", replace=False)
     with pytest.raises(FileExistsError):
         write_atomically(tmp_path / "a", "second", replace=False)

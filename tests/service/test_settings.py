@@ -239,7 +239,7 @@ def test_the_home_folder_is_private_to_its_owner(tmp_path):
     settings.make_home()
     settings.make_home()
     assert settings.home.stat().st_mode & 0o777 == 0o700
-    assert {path.name for path in settings.home.rglob("*")} == {"datasets", "photos", "trainings"}
+    assert {path.name for path in settings.home.rglob("*")} == {"collections", "datasets", "photos", "trainings"}
 
 
 @pytest.mark.parametrize("in_the_way", ["home", "home/photos"])

@@ -31,41 +31,6 @@ from tests.support.confidence_models import drawn_model
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.fixture
-def bundle(tiny_bundle, tmp_path) -> Path:
-    save_bundle(tiny_bundle, tmp_path / "bundle")
-    return tmp_path / "bundle"
-
-
-@pytest.fixture
-def photos(tmp_path):
-    """Return a function that draws a number of photos into a folder."""
-
-    def draw(count: int, folder: str = "photos") -> Path:
-        path = tmp_path / folder
-        path.mkdir()
-        rng = np.random.default_rng(0)
-        for number in range(count):
-            pixels = rng.integers(0, 255, (4, 5, 3), dtype=np.uint8)
-            Image.fromarray(pixels).resize((80, 64)).save(path / f"photo-{number:06}.jpg")
-        return path
-
-    return draw
-
-
-@pytest.fixture
-def run(bundle, capsys):
-    """Return a function that runs the command in this process -> (exit status, standard error)."""
-
-    def run(*arguments: object) -> tuple[int, str]:
-        status = command.main([*map(str, arguments), "--bundle", str(bundle), "--runtime", "exact"])
-        out, err = capsys.readouterr()
-        assert out == ""
-        return status, err
-
-    return run
-
-
 def lines(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
@@ -217,6 +182,18 @@ def test_unsure_captions_are_not_written_into_copies(photos, bundle, tmp_path, c
     assert command.main([*arguments, "--min-confidence", "1"]) == 0
     assert files(output) == {"captions.jsonl", "captions.unsure.jsonl"}
     assert lines(output / "captions.jsonl") == [] and len(lines(output / "captions.unsure.jsonl")) == 2
+
+
+def test_unsure_captions_are_not_written_beside_photos(photos, bundle, capsys):
+    folder, model = photos(2), trusting(bundle)
+    arguments = [str(folder), "--format", "txt", "--on-conflict", "overwrite", "--bundle", str(model)]
+    (folder / "photo-000001.txt").write_text("mine")
+    for _ in range(2):
+        assert command.main([*arguments, "--runtime", "exact", "--min-confidence", "1"]) == 0
+        unsure = folder / ".captioner" / "txt.unsure.jsonl"
+        assert f"2 photos with a confidence below 1: review their captions in {unsure}" in capsys.readouterr().err
+        assert names(unsure) == ["photo-000000.jpg", "photo-000001.jpg"] and lines(unsure)[0]["caption"]
+        assert [path.read_text() for path in folder.glob("*.txt")] == ["mine"]
 
 
 def test_a_confidence_threshold_needs_a_captioner_with_a_confidence_model(run, photos, bundle, tmp_path, capsys):

@@ -67,15 +67,19 @@ def read(path: Path, images: Path | None) -> Listing:
     names = {name for group in photos.values() for name in group}
     sidecars: dict[tuple[str, ...], dict[str, list[Path]]] = {}  # photos -> ending -> sidecars
     unmatched_sidecars: list[tuple[str, str, Path]] = []
+    own_sidecars: set[str] = set()  # photos with a text of their whole name: a.png.txt
     for file in walk_files(path):
         name = os.path.relpath(file, path)
         stem, ending = _split_extension(name)
+        if ending and stem in names:
+            own_sidecars.add(stem)
         if group := ending and ([stem] if stem in names else photos.get(stem)):
             sidecars.setdefault(tuple(group), {}).setdefault(ending, []).append(Path(file))
         elif ending and ending != ".json" and os.path.basename(stem).lower() not in ABOUT:
             unmatched_sidecars.append((stem, ending, Path(file)))
         elif not is_photo(name):
             listing.add_problem("unused_file", file, None, "is neither a photo nor a text with captions")
+    sidecars = _divide_shared(sidecars, own_sidecars)
     _pair_unmatched(unmatched_sidecars, names, sidecars, listing)
     _read_sidecars(sidecars, listing)
     return listing
@@ -96,6 +100,18 @@ def _split_extension(name: str) -> tuple[str, str]:
 def _find_split(name: str) -> str | None:
     top, _, rest = name.partition(os.sep)
     return SPLIT_NAMES.get(top.lower()) if rest else None
+
+
+def _divide_shared(
+    sidecars: dict[tuple[str, ...], dict[str, list[Path]]], own_sidecars: set[str]
+) -> dict[tuple[str, ...], dict[str, list[Path]]]:
+    """Take photos with a text of their whole name (a.png.txt) out of the groups that share a text (a.txt)."""
+    divided: dict[tuple[str, ...], dict[str, list[Path]]] = {}
+    for group, by_ending in sidecars.items():
+        others = tuple(name for name in group if name not in own_sidecars) or group
+        for ending, files in by_ending.items():
+            divided.setdefault(others, {}).setdefault(ending, []).extend(files)
+    return divided
 
 
 def _pair_unmatched(

@@ -216,4 +216,6 @@ def _is_row(line: str, previous_line: str, header: Header) -> bool:
     previous_name = previous_cells[header.image] if len(previous_cells) > header.image else ""
     if is_photo(name):
         return True
+    if '"' in name:  # the end of a quoted name with a line break
+        return False
     return not is_photo(previous_name) and name != "" and len(name.split()) == len(previous_name.split()) == 1

@@ -48,6 +48,19 @@ def test_bad_sidecars_are_refused_with_their_position(tmp_path):
     assert positions(data, "unused_file") == ["notes.pdf"]
 
 
+def test_photos_of_one_name_have_the_shared_text_and_texts_of_their_whole_names(tmp_path):
+    for name in ("a.jpg", "a.png", "b.jpg", "b.png", "b.webp"):
+        photo(tmp_path / name)
+    for name in ("a.txt", "a.png.txt", "b.txt", "b.jpg.txt", "b.webp.txt"):
+        write(tmp_path / name, f"The text of {name.removesuffix('.txt')}.")
+    data = read_records(tmp_path)
+    assert {name: record.captions for name, record in by_name(data).items()} == {
+        "a.jpg": ("The text of a.",), "a.png": ("The text of a.png.",),
+        "b.jpg": ("The text of b.jpg.",), "b.png": ("The text of b.",), "b.webp": ("The text of b.webp.",),
+    }  # fmt: skip
+    assert not data.problems
+
+
 def test_the_images_option_names_another_folder(tmp_path):
     photo(tmp_path / "photos" / "train" / "a.jpg")
     write(tmp_path / "labels" / "train" / "a.txt", "A dog.")

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, IptcImagePlugin, PngImagePlugin
 
-from captioner.bulk.copies import require_exiv2, write_copy
 from captioner.errors import ConfigError, ImageError
+from captioner.exports.copies import require_exiv2, write_copy
 
 CAPTION = 'a dög <runs> & "sleeps" \U0001f415'
 MAKER, ORIENTATION = 0x010F, 0x0112
@@ -202,7 +202,7 @@ def test_an_error_of_exiv2_leads_to_a_sidecar_file(photo, tmp_path, monkeypatch)
     def fail(*_):
         raise AttributeError("no such thing")
 
-    monkeypatch.setattr("captioner.bulk.copies._set_exif", fail)
+    monkeypatch.setattr("captioner.exports.copies._set_exif", fail)
     assert write_copy("a", str(photo("a.jpg")), str(tmp_path / "copy.jpg"), "a dog").kind == "sidecar"
     assert (tmp_path / "copy.jpg").read_bytes() == (tmp_path / "a.jpg").read_bytes()
 

@@ -2,11 +2,12 @@
 
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from captioner.bulk.copy_checks import CopyDiffers, check_copy
 from captioner.errors import ConfigError, ImageError
+from captioner.exports.copy_checks import CopyDiffers, check_copy
 from captioner.extras import how_to_install
 from captioner.files import write_atomically
 from captioner.images.warnings import PhotoWarning
@@ -34,6 +35,17 @@ _MAKER_NOTE = "Exif.Photo.MakerNote"
 _STANDARD_EXIF = {"Image", "Photo", "GPSInfo", "Iop", "Thumbnail", "MakerNote"}
 
 
+@dataclass(frozen=True)
+class CaptionedCopy:
+    """Content of a copy of a photo that carries its caption, or of the photo and its sidecar file."""
+
+    content: bytes
+    sidecar: bytes | None = None
+    """Content of the .xmp file beside the copy; None if the copy itself holds the caption."""
+    reason: str = ""
+    """Reason for a sidecar, as the rest of a sentence after "because"."""
+
+
 def write_copy(name: str, source: str | bytes, target: str, caption: str) -> PhotoWarning | None:
     """Write a copy of a photo in which its caption replaces every description.
 
@@ -49,18 +61,26 @@ def write_copy(name: str, source: str | bytes, target: str, caption: str) -> Pho
     try:
         content = source if isinstance(source, bytes) else Path(source).read_bytes()
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        try:
-            captioned, reason = _insert_caption(content, caption), None
-        except CopyDiffers as error:
-            captioned, reason = content, error
-        _write(target, captioned, source)
-        if reason is None:
+        copy = captioned_copy(content, caption)
+        _write(target, copy.content, source)
+        if copy.sidecar is None:
             return None
-        _write(f"{target}.xmp", _sidecar(caption), source)
+        _write(f"{target}.xmp", copy.sidecar, source)
     except OSError as error:
         raise ImageError(f"{name} could not be copied to {target} ({error.strerror or error})") from error
     sidecar = f"{os.path.basename(target)}.xmp"
-    return PhotoWarning("sidecar", f"The caption is beside the copy, in {sidecar}, because {reason}.")
+    return PhotoWarning("sidecar", f"The caption is beside the copy, in {sidecar}, because {copy.reason}.")
+
+
+def captioned_copy(content: bytes, caption: str) -> CaptionedCopy:
+    """Return a copy of a photo, as `write_copy` writes it. content: of the photo's file.
+
+    Raises ConfigError if exiv2 is not installed.
+    """
+    try:
+        return CaptionedCopy(_insert_caption(content, caption))
+    except CopyDiffers as error:
+        return CaptionedCopy(content, _sidecar(caption), str(error))
 
 
 def require_exiv2() -> ModuleType:

@@ -1,0 +1,1 @@
+"""A captioner as ONNX networks, with an example that runs them without torch."""
