@@ -13,6 +13,7 @@ from captioner.captioner import Captioner
 from service import page
 from service.api import (
     captions,
+    collection_exports,
     collection_photos,
     collections,
     datasets,
@@ -96,9 +97,9 @@ def create_app(
     app.url_map.converters["version"] = VersionConverter
     app.extensions["captioner"] = service
     app.extensions["guard"] = Guard(token, settings.redis)
-    for resource in (captions, occlusion, steps, pictures, translations, collections, collection_photos):
+    for resource in (captions, occlusion, steps, pictures, translations, datasets, trainings, models, health):
         app.register_api(resource.api)
-    for resource in (datasets, trainings, models, health):
+    for resource in (collections, collection_photos, collection_exports):
         app.register_api(resource.api)
     app.register_blueprint(health.metrics)
     app.register_blueprint(page.page)

@@ -219,6 +219,20 @@ class CollectionDataSetDocument(BaseModel):
     page: str = Field(description="URL of the page that trains on it.")
 
 
+class ExportQuery(Strict):
+    format: Literal["txt", "caption", "metadata", "csv", "jsonl", "coco", "webdataset", "html", "xmp"] = Field(
+        description="txt and caption: a text beside each photo; metadata: metadata.jsonl of Hugging Face's imagefolder;"
+        " coco: captions JSON to train on; webdataset: a tar; html: a page with alternative texts; xmp: copies of the"
+        " photos with XMP and IPTC captions."
+    )
+    photos: bool = Field(
+        False, description="Put the photos beside the captions, in one zip. webdataset and xmp always hold them."
+    )
+    corrected: bool = Field(False, description="true: only captions that people wrote.")
+    prefix: str = Field("", max_length=500, description="Text before each caption of txt and caption.")
+    suffix: str = Field("", max_length=500, description="Text after each caption of txt and caption.")
+
+
 class EventsQuery(Strict):
     since: int | None = Field(
         None, ge=0, le=2_000_000_000, description="Also send photos that changed after this revision."

@@ -103,7 +103,7 @@ class CaptionService:
         self.collection_storage = Storage(
             settings.collections_folder,
             settings.max_collections_bytes,
-            "the collections take",
+            "the folder of collections holds",
             "delete collections, or ask the operator of the service to raise CAPTIONER_MAX_COLLECTIONS_MB",
         )
         self.collecting = CollectionCaptioning(

@@ -39,7 +39,7 @@ class Storage:
             self._measure()
             if self._used_bytes + size > self._max_bytes:
                 raise StorageFull(
-                    f"{self._stored} {self._used_bytes / 1e6:,.0f} MB, and the limit is"
+                    f"{self._stored} {self._used_bytes / 1e6:,.0f} MB, and its limit is"
                     f" {self._max_bytes / 1e6:,.0f} MB: {self._advice}"
                 )
             self._used_bytes += size

@@ -31,6 +31,7 @@ OPERATIONS = {
     ("POST", "/api/collections"),
     ("GET", "/api/collections/{id}"),
     ("GET", "/api/collections/{id}/events"),
+    ("GET", "/api/collections/{id}/export"),
     ("POST", "/api/collections/{id}/cancel"),
     ("POST", "/api/collections/{id}/caption-again"),
     ("POST", "/api/collections/{id}/replace"),

@@ -36,8 +36,8 @@ def test_reserved_space_counts_until_the_next_measurement(tmp_path, monkeypatch)
 
 
 def test_the_message_of_a_folder_with_a_limit_of_its_own_says_what_to_delete(tmp_path):
-    with pytest.raises(StorageFull, match="the collections take 0 MB, and the limit is 0 MB: delete some"):
-        Storage(tmp_path, 0, "the collections take", "delete some").reserve(1)
+    with pytest.raises(StorageFull, match="the folder holds 0 MB, and its limit is 0 MB: delete some"):
+        Storage(tmp_path, 0, "the folder holds", "delete some").reserve(1)
 
 
 def test_a_full_home_refuses_uploads_and_answers_everything_else(start):
