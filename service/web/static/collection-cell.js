@@ -14,7 +14,7 @@ export function createCell(number, actions) {
   const text = element("textarea", { rows: 3, maxLength: 2000, spellcheck: true, dir: "auto" });
   const note = element("p", { className: "cell-note" });
   const foot = element("p", { className: "cell-foot" });
-  const node = element("article", { className: "cell-photo" }, element("div", { className: "cell-picture" }, picture, check), text, note, foot);
+  const node = element("div", { className: "cell-photo" }, element("div", { className: "cell-picture" }, picture, check), text, note, foot);
   node.setAttribute("role", "listitem");
   let photo = null;
   let saved = ""; // the caption as it was last stored, or seen
