@@ -13,7 +13,7 @@ import { changeToken } from "./token.js";
 
 const RETRY_MS = 2000;
 const SURE = 0.8;
-const ENOUGH = 100; // corrections from which a training usually helps
+const ENOUGH = 100; // photos; with fewer, the report of a data set calls them few
 
 const byId = elementsById();
 const id = location.pathname.split("/").pop();
