@@ -15,8 +15,10 @@ from service.store.photos import ID_PATTERN
 MAX_CHANGES = 10_000
 """Maximum number of captions that one request changes."""
 MAX_PAGE = 500
+MAX_NUMBER = 2_000_000_000
+"""Largest number that every database stores."""
 
-PhotoNumber = Annotated[int, Field(ge=1, le=2_000_000_000, description="Number of the photo in its collection.")]
+PhotoNumber = Annotated[int, Field(ge=1, le=MAX_NUMBER, description="Number of the photo in its collection.")]
 CaptionText = Annotated[
     str,
     StringConstraints(min_length=1, max_length=MAX_CAPTION),
@@ -32,7 +34,9 @@ class CollectionPath(BaseModel):
 
 
 class CollectionPhotoPath(CollectionPath):
-    number: int = Field(json_schema_extra={"minimum": 1}, description="Number of the photo in its collection.")
+    number: int = Field(
+        le=MAX_NUMBER, json_schema_extra={"minimum": 1}, description="Number of the photo in its collection."
+    )
 
 
 class CollectionQuery(Strict):
@@ -144,7 +148,7 @@ class CaptionBody(Strict):
     caption: CaptionText | None = Field(
         description="null takes back what people wrote: the captioner's caption stands."
     )
-    version: int = Field(ge=0, le=2_000_000_000, description="`version` of the photo as you saw it.")
+    version: int = Field(ge=0, le=MAX_NUMBER, description="`version` of the photo as you saw it.")
 
 
 class NumberedCaption(CaptionBody):
@@ -235,5 +239,5 @@ class ExportQuery(Strict):
 
 class EventsQuery(Strict):
     since: int | None = Field(
-        None, ge=0, le=2_000_000_000, description="Also send photos that changed after this revision."
+        None, ge=0, le=MAX_NUMBER, description="Also send photos that changed after this revision."
     )

@@ -166,5 +166,6 @@ def test_a_catastrophic_pattern_is_given_up_while_others_are_answered(client, ur
 def test_photos_are_deleted(client, url):
     document = client.delete(f"{url}/photos", params={"number": [1, 3, 99]}).json()
     assert document["photos"] == 3 and numbers(client, url) == [2, 4, 5]
-    assert client.get(f"{url}/photos/1").status_code == 404
+    assert client.get(f"{url}/photos/1").status_code == client.get(f"{url}/photos/0").status_code == 404
+    assert client.get(f"{url}/photos/{10**30}").status_code == 422, "no number of a photo"
     assert client.delete(f"{url}/photos").status_code == 422
