@@ -23,6 +23,8 @@ def make_earlier(open_database) -> Callable[[list], None]:
     def make(documents: list) -> None:
         captions = table("captions", *(column(name, JSON if name == "document" else None) for name in COLUMNS))
         with open_database().writing() as session:
+            for later in ("collection_photos", "collections"):  # of schema 0006
+                session.execute(text(f"DROP TABLE {later}"))
             session.execute(text("ALTER TABLE captions DROP COLUMN arrays"))
             session.execute(text("UPDATE alembic_version SET version_num = '0004'"))
             columns = {"created_at": 1.0, "caption": "a zebra", "probability": 0.5, "width": 96, "height": 64}
