@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.our_training import untrained_decoder
 from benchmarks.tables import table
 from benchmarks.timing import Contestant, Spread, time_in_turns
 from captioner.captioner import Captioner
@@ -101,8 +102,7 @@ def report(results: Results) -> str:
 
 def rows_of(captioner: Captioner, score: str, cases: Sequence[tuple[int, int]], sizes: Sizes) -> list[Row]:
     """cases: numbers of locations and beam widths. All cases take turns."""
-    config, annotation_dim = replace(captioner.bundle.config, score=score), captioner.model.decoder.annotation_dim
-    decoder = Decoder(config, annotation_dim, len(captioner.bundle.vocabulary)).to(captioner.device).eval()
+    decoder = untrained_decoder(captioner, replace(captioner.bundle.config, score=score)).eval()
     contestants: dict[tuple[int, int, str], Contestant] = {}
     for locations, width in cases:
         word = Word(decoder, locations, width, sizes.words)

@@ -31,6 +31,16 @@ from training.runs.run import Run
 from training.setup import TrainingSetup, TrainingWords
 
 
+def untrained_decoder(captioner: Captioner, config: CaptionerConfig) -> Decoder:
+    """Return a decoder with random weights for a captioner's annotations, words and labels. config: its options."""
+    bundle, model = captioner.bundle, captioner.model
+    label_words = bundle.label_names.words_of(bundle.vocabulary) if bundle.label_names else ()
+    decoder = Decoder(
+        config, model.encoder.channels, len(bundle.vocabulary), label_words, model.encoder.spec.channels
+    )  # fmt: skip
+    return decoder.to(captioner.device)
+
+
 class OurTraining:
     """`train_epoch` of the project's loop, epoch after epoch, without validation and checkpoints."""
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.drawn import CAPTIONS_PER_PHOTO, draw_records
-from benchmarks.our_training import OurTraining
+from benchmarks.our_training import OurTraining, untrained_decoder
 from benchmarks.tables import table
 from benchmarks.textbook import (
     IMAGE_SIZE,
@@ -179,7 +179,7 @@ def shipped_decoder_alone(captioner: Captioner, sizes: Sizes, folder: Path) -> d
     contestants: dict[str, Contestant] = {}
     for name, changes in (("ours", {}), ("ours, additive score", {"score": "additive"})):
         variant = replace(config, **changes)
-        decoder = Decoder(variant, shape[-1], len(vocabulary)).to(captioner.device)
+        decoder = untrained_decoder(captioner, variant)
         training = OurTraining.of_annotations(decoder, variant, vocabulary, records, shape, folder / name)
         contestants[name] = lambda _, training=training: training.epoch()
     contestants["textbook"] = _textbook_steps(_textbook_like(captioner), batch, captioner.device)

@@ -15,25 +15,19 @@ def load(path: "Path | str | None" = None, device: str | None = None, runtime: s
     machine; "fast" takes two seconds to set up on a CPU; "auto" is "fast" here (`captioner.config.choose_runtime`).
     Raises BundleError if the bundle cannot be used, and ConfigError if the device or the runtime cannot.
     """
-    import torch  # here, so that `import captioner` stays fast
-
-    from captioner.bundle import load_bundle
+    from captioner.bundle import load_bundle  # here, so that `import captioner` stays fast
     from captioner.captioner import Captioner
-    from captioner.errors import ConfigError
+    from captioner.model.devices import choose_device
 
-    if device is not None:
-        try:
-            torch.zeros(1, device=device).cpu()
-        except Exception as error:  # RuntimeError, AssertionError, NotImplementedError, ..., by backend
-            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-            raise ConfigError(f"the device {device} cannot be used ({reason}): name another, or none") from error
-    return Captioner(load_bundle(path), device, runtime)
+    chosen = choose_device(device)
+    return Captioner(load_bundle(path), chosen, runtime)
 
 
 def load_translator(language_or_path: "Path | str", device: str | None = None) -> "Translator":
     """Load a translator: the one that ships for a target language ("de"), or one from a folder.
 
-    Raises BundleError if there is none for the language, with those that there are, or if the folder cannot be used.
+    Raises BundleError if there is none for the language, with those that there are, or if the folder cannot be used,
+    and ConfigError if the device cannot.
     """
     from captioner.errors import BundleError
     from captioner.translation.bundle import load_translator_bundle, shipped_translators

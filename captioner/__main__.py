@@ -24,7 +24,7 @@ from captioner.bulk.cli import (
     writes_files,
 )
 from captioner.config import MANY_PHOTOS, RUNTIMES, DecodingOptions, choose_runtime
-from captioner.errors import CaptionerError, ConfigError, ImageError
+from captioner.errors import CaptionerError, ConfigError, ImageError, TextError
 
 if TYPE_CHECKING:  # these import torch, which `--help` should not wait for
     import numpy as np
@@ -161,10 +161,10 @@ def _caption(options: argparse.Namespace) -> int:
         print_error(problem)
     if skipped:
         print_skipped(skipped)
+    pictures = Pictures(options.figure, options.overlays, paths, smooth=not options.cells)
     captioner = decoding = None
     if paths:
         captioner, decoding = _load(options, options.device, len(paths))
-    pictures = Pictures(options.figure, options.overlays, paths, smooth=not options.cells)
     status = BAD_INPUT if problems else 0
     translator = load_translator(options.language, options.device) if options.language and paths else None
     write = JsonLines(translator) if options.json else PlainLines(translator)
@@ -180,6 +180,9 @@ def _caption(options: argparse.Namespace) -> int:
                 pictures.draw(path, captions[0], maps and maps[0])
             except ImageError as error:
                 print_error(error)
+                status = BAD_INPUT
+            except TextError as error:  # the caption cannot be translated
+                print_error(f"{path}: {error}")
                 status = BAD_INPUT
             bar.update()
     write.end()
@@ -336,9 +339,15 @@ class Pictures:
     """Writer of the figure strip and the overlays of each photo, if the arguments ask for them."""
 
     def __init__(self, figure: Path | None, overlays: Path | None, paths: Sequence[Path], smooth: bool) -> None:
+        """Raise ConfigError if a figure would replace one of the photos."""
         self._figure, self._overlays, self._smooth = figure, overlays, smooth
         self._several = len(paths) > 1
         self._names = unique_names(paths)
+        if figure is not None:
+            originals = {os.path.realpath(path) for path in paths}
+            for file in map(self._figure_file, paths):
+                if os.path.realpath(file) in originals:
+                    raise ConfigError(f"--figure: {file} is one of the photos and would be replaced: name another file")
 
     def draw(self, path: Path, caption: "Caption", maps: "np.ndarray | None" = None) -> None:
         """Draw the pictures of a photo. maps: occlusion maps [T, H, W] to draw instead of the attention.
@@ -353,9 +362,7 @@ class Pictures:
 
         photo = open_image(path)
         if self._figure is not None:
-            file = self._figure
-            if self._several:
-                file = file.with_stem(f"{file.stem}-{self._names[path]}")
+            file = self._figure_file(path)
             heading = None if maps is None else occlusion_heading(caption.text)
             figure = figure_strip(photo, caption, smooth=self._smooth, maps=maps, heading=heading)
             try:
@@ -366,6 +373,12 @@ class Pictures:
                 raise ConfigError(f"--figure: {file} cannot be written ({reason}): name another file") from error
         if self._overlays is not None:
             save_overlays(photo, caption, self._overlays / self._names[path], self._smooth, maps)
+
+    def _figure_file(self, path: Path) -> Path:
+        """Return the file of a photo's figure."""
+        if not self._several:
+            return self._figure
+        return self._figure.with_stem(f"{self._figure.stem}-{self._names[path]}")
 
 
 def unique_names(paths: Sequence[Path]) -> dict[Path, str]:

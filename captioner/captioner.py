@@ -20,6 +20,7 @@ from captioner.images.photo import ImageFrame, ImageSource, is_opened, open_imag
 from captioner.images.warnings import PhotoWarning
 from captioner.labels.reader import LabelledWords, LabelReader, PhotoLabel
 from captioner.lexicon import kind_of
+from captioner.model.devices import choose_device
 from captioner.model.runtime import runtime_for
 from captioner.occlusion import occlusion_maps
 from captioner.steps import CaptionSteps, caption_steps
@@ -125,9 +126,10 @@ class Captioner:
         """device: by default a GPU if there is one. runtime: a name that `captioner.config.choose_runtime` knows.
 
         The default is "exact": only `captioner.load` and the command line leave the choice to "auto".
+        Raises ConfigError if the device cannot be used.
         """
         self.bundle = bundle
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = choose_device(device)
         self.model = bundle.model.to(self.device).eval()
         self.runtime = runtime_for(runtime, self.model.encoder, self.model.decoder, bundle.config.image_size)
 

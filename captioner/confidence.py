@@ -14,6 +14,7 @@ import numpy as np
 
 from captioner.errors import ConfigError
 from captioner.lexicon import ENGLISH, Language, UnlistedLanguage
+from captioner.numbers import is_number
 
 FORMAT_VERSION = 1
 SURE, LIKELY = 0.8, 0.5
@@ -316,7 +317,6 @@ def _sigmoid(logit: float) -> float:
 
 def _numbers(values: Any, name: str) -> tuple[float, ...]:
     """Check that values are finite numbers. Raises ConfigError."""
-    is_list = isinstance(values, list)
-    if not is_list or not all(type(value) in (int, float) and math.isfinite(value) for value in values):
+    if not isinstance(values, list) or not all(map(is_number, values)):
         raise ConfigError(f"{name} must be finite numbers")
     return tuple(float(value) for value in values)

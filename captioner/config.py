@@ -1,12 +1,12 @@
 """Options of a captioner and of its decoding, validated on construction."""
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from captioner.errors import ConfigError
+from captioner.numbers import is_number
 
 DEFAULT_BUNDLE = Path(__file__).parent / "bundles" / "default"
 """Folder of the captioner that ships."""
@@ -22,6 +22,11 @@ QUERIES = ("hidden", "hidden_word")
 GATES = ("scalar", "vector", "off")
 HARD_CONTEXTS = ("likeliest", "expected")
 FITS = ("squash", "crop", "pad")
+SIDECAR_ENDINGS = {"txt": ".txt", "caption": ".caption"}
+"""Format -> extension of its files."""
+
+ON_CONFLICT = ("skip", "keep-copy", "overwrite")
+"""What happens to a file that is there already: it stays; it is renamed first; it is replaced."""
 
 MAX_IMAGE_SIZE = 4096
 """Maximum side of the encoder's square input, pixels."""
@@ -66,8 +71,7 @@ class JsonOptions:
             raise ConfigError(f"{name} must be {requirement}, not {getattr(self, name)!r}")
 
     def _is_number(self, name: str) -> bool:
-        value = getattr(self, name)
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        return is_number(getattr(self, name))
 
     def _require_whole(self, minimum: int, *names: str) -> None:
         requirement = "a whole number above 0" if minimum == 1 else f"a whole number, {minimum} or above"

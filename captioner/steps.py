@@ -37,6 +37,10 @@ class CaptionSteps:
     """[T, C] in nats."""
     label_alphas: np.ndarray | None
     """[T, J + 1] attention to each of J labels, and to "none of these"; None without labels."""
+    label_classes: np.ndarray | None = None
+    """[J] ids of the classes that the columns of `label_alphas` are about, most probable first; None without labels."""
+    reads_one_location: bool = False
+    """Whether each word read the location with the largest weight (hard attention) instead of the weighted sum."""
 
 
 @torch.no_grad()
@@ -53,7 +57,10 @@ def caption_steps(
     candidates: number of likeliest words at each step. Their probabilities are those of the decoder: rules of the
     search, such as blocked repeats, are not applied.
     """
-    features = decoder.prepare(annotations.unsqueeze(0))
+    labels = None
+    if decoder.labels is not None:
+        labels = decoder.labels.labels_of(annotations.float().mean(dim=0, keepdim=True))
+    features = decoder.prepare(annotations.unsqueeze(0), labels)
     state = decoder.initial_state(features, captions=1)
     steps: list[Step] = []
     for token in (START, *tokens):  # the last step, which ends the caption, makes sure that there is one
@@ -73,6 +80,8 @@ def caption_steps(
         candidates=likeliest.indices.cpu().numpy(),
         candidate_log_probs=likeliest.values.cpu().numpy(),
         label_alphas=_rows([step.label_alpha for step in steps], length),
+        label_classes=None if labels is None else labels.classes[0].cpu().numpy(),
+        reads_one_location=decoder.reads_one_location(location),
     )
 
 

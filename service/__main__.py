@@ -57,7 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--host", help="address to listen on; 0.0.0.0 lets other machines connect")
     parser.add_argument("--port", help="port to listen on; 0 picks a free one")
-    parser.add_argument("--bundle", metavar="DIR", help="bundle of the captioner; by default the built-in one")
+    parser.add_argument(
+        "--bundle", metavar="DIR", help="captioner to serve until you promote another; default: the one that ships"
+    )
     parser.set_defaults(run=_serve)
     commands = parser.add_subparsers(metavar="worker | models", title="instead of serving")
 

@@ -85,7 +85,10 @@ class Settings(BaseSettings):
         description="Address to listen on. 0.0.0.0 lets other machines connect.",
     )
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on. 0 picks a free port.")
-    bundle: Path | None = Field(None, description="Folder of the captioner to serve. By default, the one that ships.")
+    bundle: Path | None = Field(
+        None,
+        description="Folder of the captioner to serve until you promote another. By default, the one that ships.",
+    )
     translators: str | None = Field(
         None,
         description="Folders of translators, separated by commas, besides those that ship: FOLDER or LANGUAGE=FOLDER."
@@ -159,8 +162,8 @@ class Settings(BaseSettings):
         600,
         ge=0,
         le=1_000_000,
-        description="Maximum number of captions, translations, occlusion maps, steps, drawn pictures and uploads per"
-        " minute and client address. 0 means no limit.",
+        description="Maximum number of captions, translations, occlusion maps, steps, drawn pictures, uploads and"
+        " starts of trainings per minute and client address. 0 means no limit.",
     )
     worker: Literal["own", "external"] = Field(
         "own", description="own: the service starts a training worker. external: you start `python -m service worker`."

@@ -114,9 +114,10 @@ def _running_service(
     try:
         sample = rng.sample(sorted(journal.captions), min(read_count, len(journal.captions)))
         broken = broken_promises(journal, service.client, home, sample)
-        remaining = _wait_for_removal(leftover_paths)
+        remaining = _wait_for_removal(lambda: [path for path in leftover_paths if path.exists()])
+        unowned = _wait_for_removal(lambda: orphans(home, service.client))
         broken += [f"{path.relative_to(home)} is left" for path in remaining]
-        broken += [f"{path.relative_to(home)} is left without an owner" for path in orphans(home, service.client)]
+        broken += [f"{path.relative_to(home)} is left without an owner" for path in unowned]
         results.removed += len(leftover_paths) - len(remaining)
         results.broken += [f"after round {results.rounds - 1}: {sentence}" for sentence in broken]
         yield service
@@ -135,10 +136,10 @@ def _age_leftovers(home: Path) -> list[Path]:
     return leftover_paths
 
 
-def _wait_for_removal(leftover_paths: Sequence[Path]) -> list[Path]:
-    """Wait for the worker, which removes leftovers when it starts."""
+def _wait_for_removal(find: Callable[[], list[Path]]) -> list[Path]:
+    """Wait for the worker, which removes leftovers when it starts -> the paths that `find` still finds at the end."""
     deadline = time.monotonic() + _REMOVAL_TIMEOUT
-    while remaining := [path for path in leftover_paths if path.exists()]:
+    while remaining := find():
         if time.monotonic() > deadline:
             return remaining
         time.sleep(0.1)

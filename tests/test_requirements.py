@@ -47,12 +47,12 @@ def test_a_checkout_and_the_wheel_require_the_same_packages_in_the_same_ranges()
 
 def test_the_extra_all_includes_every_extra_except_dev_which_includes_all():
     users = set(EXTRAS) - {"all", "dev"}
-    assert users == {"training", "service", "parquet", "xmp"}
+    assert users == {"training", "service", "parquet", "xmp", "onnx"}
     assert required("all") == required(*users) and required("all").items() < required("dev").items()
 
 
 # Package -> the extras that it may import from.
-IMPORTING = {"captioner": ["xmp"], "training": ["training", "parquet"], "service": ["service"]}
+IMPORTING = {"captioner": ["xmp", "onnx"], "training": ["training", "parquet"], "service": ["service"]}
 BROUGHT_BY = {"werkzeug": "flask"}
 """Module -> the package whose public interface includes it."""
 

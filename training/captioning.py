@@ -141,10 +141,13 @@ class CaptioningTask:
         return compare_runs(stored, self.identity(), phase, path)
 
     def finish(self, output: Path, on_progress: ReportProgress, ranks: Ranks) -> None:
-        """Give the captioner a confidence, unless the options disable it."""
-        if self.options.confidence:
+        """Give the captioner a confidence, unless the options disable it.
+
+        The leader does so alone. The other ranks end meanwhile: waiting for it could exceed `RANK_TIMEOUT`.
+        """
+        if self.options.confidence and ranks.leads:
             device = next(self.model.parameters()).device
-            ranks.from_leader(lambda: calibrate(output / "bundle", self.setup.frozen.validator, device, on_progress))
+            calibrate(output / "bundle", self.setup.frozen.validator, device, on_progress)
 
     def _features(self, phase: Phase) -> Features:
         return features_of(phase, self.plan(phase.name), self.setup)

@@ -12,8 +12,8 @@ from captioner.errors import ConfigError
 from captioner.ranks import Ranks
 
 RANK_TIMEOUT = datetime.timedelta(minutes=10)
-"""Maximum time that a rank waits for the others, longer than any work of a single rank. The end of a process is noticed
-at once; this limit is for machines that become unreachable."""
+"""Maximum time that a rank waits for the others. Work of a single rank that may take longer comes last, when no other
+waits for it. The end of a process is noticed at once; this limit is for machines that become unreachable."""
 
 
 def connect(ranks: Ranks, device: str | None) -> tuple[Ranks, str | None]:

@@ -26,7 +26,7 @@ from training.inspection.coverage import rare_words, vocabulary_lines, vocabular
 from training.inspection.languages import unknown_words
 from training.inspection.statistics import training_words
 from training.options import FitOptions, choose_options
-from training.runs.resuming import compare_runs, stored_options
+from training.runs.resuming import check_kind, compare_runs, stored_options
 
 if TYPE_CHECKING:
     from captioner.bundle import Bundle
@@ -128,7 +128,7 @@ def _report_data(data_sets: "Sequence[DataSet]", texts: SentenceTexts | None) ->
 def _load_stored_run(options: argparse.Namespace) -> dict[str, Any] | None:
     """Read the state of the run to resume, whose seed becomes the default.
 
-    None without --resume, or if the run has no checkpoint yet.
+    None without --resume, or if the run has no checkpoint yet. Raises ConfigError for the run of a translator.
     """
     stored_run = None
     if options.resume:
@@ -136,6 +136,7 @@ def _load_stored_run(options: argparse.Namespace) -> dict[str, Any] | None:
 
         checkpoint = options.output / CHECKPOINT
         stored_run = load_run(checkpoint, mapped=True) if checkpoint.is_file() else None
+        check_kind(stored_run["run"] if stored_run else {}, "captioner", checkpoint)
     if options.seed is None:
         options.seed = stored_run["run"]["options"]["seed"] if stored_run else 0
     return stored_run

@@ -92,8 +92,16 @@ def _finished_message(run: Run) -> str:
     epochs = counted(run.progress.total_epochs, "epoch")
     message = f"{run.output} holds a finished run of {epochs}: there is nothing left to do"
     if run.changes:
-        message += f", and {', '.join(run.changes)} changed nothing; give more epochs to go on with its last phase"
-    return message
+        message += f", and {', '.join(run.changes)} changed nothing"
+    plan = run.plan()
+    needed = ["more epochs"] if not plan or run.progress.epoch >= plan[-1].epochs else []
+    if run.has_stalled():
+        stale = run.progress.stale_epochs
+        message += f"; its last phase ended after {counted(stale, 'epoch')} without a better score (--patience)"
+        needed.append(f"a --patience above {stale} or --keep last")
+    elif not run.changes:
+        return message
+    return f"{message}; give {' and '.join(needed)} to go on with its last phase"
 
 
 def _validate_start(run: Run, phase: Phase) -> None:

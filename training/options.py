@@ -66,8 +66,8 @@ class LoopOptions(JsonOptions):
     patience: int = 5
     """Number of epochs without a better score on the validation data after which a phase ends early."""
     keep: str = "best"
-    """Epoch whose weights are kept: best (by the score on the validation data) or last. Later phases start from them.
-    Self-critical training needs `last` where a few epochs of it lower the score before they raise it."""
+    """Epoch whose weights are kept, and later phases start from: best (by the score on the validation data) or last.
+    With last, no phase ends early."""
 
     def __post_init__(self) -> None:
         self._require("keep", self.keep in KEPT_EPOCHS, f"one of {', '.join(KEPT_EPOCHS)}")

@@ -16,6 +16,7 @@ from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.counting import counted
 from captioner.errors import DataError
 from captioner.labels.names import LabelNames, imagenet_names
+from captioner.model.devices import choose_device
 from captioner.model.encoders import check_classifier, encoder_spec, pretrained_network
 from captioner.model.network import CaptionModel
 from captioner.model.weights import LoadedWeights
@@ -123,8 +124,9 @@ def build_model(
 
     config: of `start`, or extended from it; with sentences the captioner also has `config.text`.
     weights_file: weights of the encoder; by default they are downloaded. device: by default a GPU if there is one.
-    Raises WeightsError if the encoder's weights cannot be had.
+    Raises WeightsError if the encoder's weights cannot be had, and ConfigError if the device cannot be used.
     """
+    chosen = choose_device(device)
     if words.sentences is not None:
         config = replace(config, text=True)
     torch.manual_seed(torch_seed(options.seed, WEIGHTS))
@@ -135,7 +137,7 @@ def build_model(
         network, weights = pretrained_network(encoder_spec(config.encoder), weights_file, classes=names and len(names))
         model = CaptionModel(config, len(vocabulary), network, names.words_of(vocabulary) if names else ())
     model.encoder.requires_grad_(False)
-    model.to(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
+    model.to(chosen)
     model.encoder.eval().to(memory_format=torch.channels_last)
     return model, weights
 

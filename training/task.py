@@ -114,5 +114,5 @@ class Task(Protocol):
         ...
 
     def finish(self, output: Path, on_progress: ReportProgress, ranks: Ranks) -> None:
-        """Do what comes after the last epoch."""
+        """Do what comes after the last epoch. Ranks do not wait for each other afterwards."""
         ...

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from captioner.arguments import count
-from captioner.bulk.outputs import BESIDE_PHOTOS, EXPORT_SUFFIXES, FORMATS, format_of
+from captioner.bulk.formats import BESIDE_PHOTOS, EXPORT_SUFFIXES, FORMATS, format_of
+from captioner.config import ON_CONFLICT, SIDECAR_ENDINGS
 from captioner.counting import counted
 from captioner.errors import CaptionerError, ConfigError
-from captioner.exports.sidecars import ON_CONFLICT, SIDECAR_ENDINGS
 
 if TYPE_CHECKING:  # these import torch, which `--help` should not wait for
     from captioner.bulk.run import BulkEvents, BulkOptions, Totals

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from captioner.bulk.exports import OutputGuard
+from captioner.bulk.formats import EXPORT_SUFFIXES, SUFFIXES
 from captioner.bulk.journal import Journal
-from captioner.bulk.outputs import EXPORT_SUFFIXES, SUFFIXES
 from captioner.bulk.sidecars import SidecarOptions
 from captioner.captioner import Caption
 
@@ -20,7 +20,7 @@ class BulkOptions:
     output: Path
     """Output file, or folder for the formats xmp and webdataset, and for the journals of sidecars."""
     format: str = "jsonl"
-    """One of `outputs.FORMATS`."""
+    """One of `formats.FORMATS`."""
     recursive: bool = False
     """Whether to search the folders in a folder."""
     batch_size: int = 16
@@ -36,7 +36,7 @@ class BulkOptions:
     sidecars: SidecarOptions | None = None
     """Options of the formats txt and caption; None for all others."""
     on_conflict: str = "skip"
-    """What happens to an output in `EXPORT_SUFFIXES` that somebody else wrote: one of `sidecars.ON_CONFLICT`."""
+    """What happens to an output in `EXPORT_SUFFIXES` that somebody else wrote: one of `config.ON_CONFLICT`."""
 
     @property
     def captions(self) -> Journal:

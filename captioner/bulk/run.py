@@ -17,9 +17,11 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
+from captioner.bulk.copy_folders import check_copies
 from captioner.bulk.exports import check_inside, write_journal
+from captioner.bulk.formats import EXPORT_SUFFIXES
 from captioner.bulk.options import BulkOptions, Totals
-from captioner.bulk.outputs import EXPORT_SUFFIXES, write_coco, write_csv
+from captioner.bulk.outputs import write_coco, write_csv
 from captioner.bulk.remote import is_address
 from captioner.bulk.sidecars import SidecarPaths
 from captioner.bulk.sources import Photo, is_archive, photos_at, read_square
@@ -166,10 +168,11 @@ class _Run:
                     continue
                 if isinstance(result, PhotoWarning):
                     captions = _with_warning(captions, result)
-                target = unsure if self._options.is_unsure(captions[0]) else entries
-                target.append(
-                    entry_of(photo.name, captions, self._options.everything) | self._place_of(photo, captions)
-                )
+                entry = entry_of(photo.name, captions, self._options.everything)
+                if self._options.is_unsure(captions[0]):
+                    unsure.append(entry)
+                else:
+                    entries.append(entry | self._place_of(photo, captions))
             except ImageError as error:
                 self._refuse(photo, error)
         self._unsure.append(unsure)
@@ -239,10 +242,7 @@ def _check_output(inputs: Sequence[str], options: BulkOptions) -> None:
     """Check that the output can be written, and does not lie among the photos to caption."""
     if options.format == "xmp":
         require_exiv2()
-        output = options.output.resolve()
-        for folder in (Path(path).resolve() for path in inputs if os.path.isdir(path)):
-            if folder == output or options.recursive and folder in output.parents:
-                raise ConfigError(f"--output {options.output} lies among the photos of {folder}: name a folder outside")
+        check_copies(inputs, options.output, options.recursive)
     if options.format in EXPORT_SUFFIXES:
         for path in inputs:
             if is_address(path) or is_archive(path):

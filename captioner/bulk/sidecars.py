@@ -25,7 +25,7 @@ class SidecarOptions:
     suffix: str = ""
     """Text after each caption."""
     on_conflict: str = "skip"
-    """One of `captioner.exports.sidecars.ON_CONFLICT`."""
+    """One of `captioner.config.ON_CONFLICT`."""
 
 
 class SidecarPaths:

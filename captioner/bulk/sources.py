@@ -61,7 +61,7 @@ def photos_at(
     Raises ConfigError for a URL that this installation cannot read.
     """
     inputs = expand_inputs(inputs)
-    labels = _labels(inputs)
+    labels = copy_labels(inputs)
     archives = [path for path in inputs if is_archive(path)]
     shared_whole = len(archives) >= ranks.size
 
@@ -105,8 +105,8 @@ def _expand_braces(pattern: str) -> list[str]:
         return [pattern]
 
 
-def _labels(inputs: Sequence[str]) -> list[str]:
-    """Return, for each input, the folder for copies of its photos: none if there is only one input."""
+def copy_labels(inputs: Sequence[str]) -> list[str]:
+    """Return, for each expanded input, the folder for copies of its photos: none if there is only one input."""
     if len(inputs) == 1:
         return [""]
     labels, used_labels = [], set()

@@ -56,8 +56,10 @@ def write_copy(name: str, source: str | bytes, target: str, caption: str) -> Pho
     modification time.
     name: name of the photo in errors. source: its path, or the content of its file.
     Returns a warning if the caption is in a sidecar file.
-    Raises ImageError if the photo cannot be read or the copy cannot be written.
+    Raises ImageError if the photo cannot be read, the target is the photo itself, or the copy cannot be written.
     """
+    if isinstance(source, str) and _is_same_file(source, target):
+        raise ImageError(f"{name} was not copied, as its copy would replace the photo: name another --output")
     try:
         content = source if isinstance(source, bytes) else Path(source).read_bytes()
         os.makedirs(os.path.dirname(target), exist_ok=True)
@@ -81,6 +83,14 @@ def captioned_copy(content: bytes, caption: str) -> CaptionedCopy:
         return CaptionedCopy(_insert_caption(content, caption))
     except CopyDiffers as error:
         return CaptionedCopy(content, _sidecar(caption), str(error))
+
+
+def _is_same_file(source: str, target: str) -> bool:
+    """Return whether two paths lead to one file, also by links or another spelling of the name."""
+    try:
+        return os.path.samefile(source, target)
+    except OSError:  # there is no target yet, or no photo
+        return False
 
 
 def require_exiv2() -> ModuleType:

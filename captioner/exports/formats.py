@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from captioner.config import SIDECAR_ENDINGS
 from captioner.errors import ConfigError
 from captioner.exports import texts
 from captioner.exports.archives import tar_shard, zip_copies, zip_sidecars, zip_with_photos
 from captioner.exports.names import UniqueNames, safe_name
 from captioner.exports.records import ExportRecord
-from captioner.exports.sidecars import SIDECAR_ENDINGS
 
 _CHUNK_BYTES = 1 << 16
 _ZIP = "application/zip"

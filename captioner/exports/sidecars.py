@@ -11,12 +11,6 @@ from captioner.files import write_atomically
 from captioner.images.finding import is_image_name
 from captioner.name_set import NameSet
 
-SIDECAR_ENDINGS = {"txt": ".txt", "caption": ".caption"}
-"""Format -> extension of its files."""
-
-ON_CONFLICT = ("skip", "keep-copy", "overwrite")
-"""What happens to a file that is there already: it stays; it is renamed first; it is replaced."""
-
 
 def sidecar_text(captions: Sequence[str], prefix: str = "", suffix: str = "") -> str:
     """Return the content of a sidecar: a line for each caption between prefix and suffix, without a final line break.
@@ -29,7 +23,8 @@ def sidecar_text(captions: Sequence[str], prefix: str = "", suffix: str = "") ->
 def write_sidecar(name: str, path: str, text: str, on_conflict: str) -> bool:
     """Write a sidecar atomically, in UTF-8; return False if a text was there and stays, because of `skip`.
 
-    name: name of the photo in errors. on_conflict: one of `ON_CONFLICT`. Raises ImageError if it cannot be written.
+    name: name of the photo in errors. on_conflict: one of `captioner.config.ON_CONFLICT`.
+    Raises ImageError if it cannot be written.
     """
     content = text.encode()
     try:

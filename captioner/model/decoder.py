@@ -314,12 +314,16 @@ class Decoder(nn.Module):
         gate = torch.sigmoid(linear(self.hidden_to_gate, hidden))  # [B, K, 1] or [B, K, D]
         return _AttentionOutput(gate * context, alpha, gate.mean(dim=-1), scores, locations)
 
+    def reads_one_location(self, location: str) -> bool:
+        """Return whether a word reads one location instead of the weighted sum. location: as in `step`."""
+        return self.attention == "hard" and location != EXPECTED
+
     def _locations(self, alpha: Tensor, location: str | Tensor, batch_slice: BatchSlice | None) -> Tensor | None:
         """Return the location s_t that each caption reads [B, K]; None if it reads the expectation over all."""
-        if self.attention != "hard" or (isinstance(location, str) and location == EXPECTED):
-            return None
         if isinstance(location, Tensor):
-            return location
+            return location if self.attention == "hard" else None
+        if not self.reads_one_location(location):
+            return None
         return sample_locations(alpha, batch_slice) if location == SAMPLED else alpha.argmax(dim=-1)
 
     def _lstm(

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from captioner.counting import counted
 from captioner.errors import ConfigError, WeightsError
 from captioner.model.weights import (
     LoadedWeights,
@@ -177,6 +178,15 @@ def check_classifier(spec: EncoderSpec) -> None:
         )
 
 
+def check_class_count(spec: EncoderSpec, classes: int, names: int) -> None:
+    """Raise ConfigError if an encoder's classifier has another number of classes than there are names."""
+    if classes != names:
+        raise ConfigError(
+            f"the classifier of {spec.name} tells {counted(classes, 'class', 'classes')} apart, and {names:,} have"
+            " names: give a file with a name for each class, in their order, by --label-names"
+        )
+
+
 class Encoder(nn.Module):
     """CNN that turns pixels into annotation vectors. Its BatchNorm statistics never change."""
 
@@ -241,8 +251,9 @@ def pretrained_network(
     """Return the published network with its weights, from their published source or from a file.
 
     The file may also be the model.safetensors of a bundle, whose encoder was fine-tuned.
-    classes: number of classes of the classifier; if given, the weights must include the classifier's.
-    Raises WeightsError if the weights cannot be fetched, or if tensors are missing, unknown or of another shape.
+    classes: number of classes that have names; if given, the weights must include those of a classifier of as many.
+    Raises WeightsError if the weights cannot be fetched, or if tensors are missing, unknown or of another shape;
+    ConfigError if the classifier has another number of classes.
     """
     network = spec.network()
     if classes and spec.classifier:
@@ -257,6 +268,9 @@ def pretrained_network(
         else:
             path = Path(weights_file)
             tensors = _read_bundle_tensors(path, spec, network) or spec.weights.fetch_file(path, network)
+    class_weight = tensors.get(f"{spec.classifier}.weight")
+    if classes and class_weight is not None and class_weight.dim() == 2:
+        check_class_count(spec, len(class_weight), classes)
     try:
         missing, unexpected = network.load_state_dict(tensors, strict=False)
     except RuntimeError as error:

@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor, nn
 
 from captioner.config import CaptionerConfig
-from captioner.errors import ConfigError
 from captioner.model.decoder import Decoder, DecoderOutput
-from captioner.model.encoders import Encoder, check_classifier, encoder_spec
+from captioner.model.encoders import Encoder, check_class_count, check_classifier, encoder_spec
 
 
 class CaptionModel(nn.Module):
@@ -38,11 +37,7 @@ class CaptionModel(nn.Module):
     def _copy_classifier(self, classifier: nn.Linear) -> None:
         """Copy the weights of the encoder's classifier, which is not trained."""
         labels = self.decoder.labels
-        if classifier.weight.shape != labels.class_weight.shape:
-            raise ConfigError(
-                f"the classifier of {self.encoder.spec.name} tells {classifier.out_features} classes apart, and"
-                f" {len(labels.class_weight)} have names: give a file with a name for each class, in their order"
-            )
+        check_class_count(self.encoder.spec, classifier.out_features, len(labels.class_weight))
         labels.class_weight.copy_(classifier.weight.detach())
         labels.class_bias.copy_(classifier.bias.detach())
 

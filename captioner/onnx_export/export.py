@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from captioner.bundle import Bundle
 from captioner.bundle_files import check_replaceable, json_bytes, write_files
+from captioner.extras import needs_extra
 from captioner.images.photo import PAD_COLOUR
 from captioner.lexicon import kind_of
 from captioner.model.tracing import PhotoNetwork, TracedStep
@@ -31,8 +32,10 @@ _HYPOTHESES = {"hidden": 1, "cell": 1, "tokens": 1, **dict.fromkeys(_STEP_OUTPUT
 def export_onnx(bundle: Bundle, folder: Path) -> None:
     """Write a captioner into a folder, atomically, in place of an earlier export. Numbers have 32 bits.
 
-    Raises BundleError if the folder exists and holds something else.
+    Raises BundleError if the folder exists and holds something else, ConfigError if the package onnx is missing.
     """
+    with needs_extra("onnx"):
+        import onnx  # noqa: F401  torch needs it, and says so too late
     check_replaceable(folder, "captioner in ONNX", FILES, optional=())
     model = bundle.model.eval()
     size = bundle.config.image_size

@@ -1,4 +1,8 @@
-"""`python -m captioner translate TEXT... --to LANGUAGE`: translations, and pictures of their attention matrices."""
+"""`python -m captioner translate TEXT... --to LANGUAGE`: translations, and pictures of their attention matrices.
+
+With - each line of standard input gets one line of output: an empty one for a blank line, and for a line that cannot be
+translated, which is reported with its number on standard error.
+"""
 
 import argparse
 import json
@@ -6,11 +10,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 from captioner import load_translator
 from captioner.arguments import add_arguments, count
 from captioner.config import DecodingOptions
-from captioner.errors import CaptionerError, ConfigError
+from captioner.errors import CaptionerError, ConfigError, TextError
+
+if TYPE_CHECKING:  # imports torch, which `--help` should not wait for
+    from captioner.translation.translator import Translation, Translator
 
 BAD_INPUT = 2
 """Exit status of an error that a user can fix."""
@@ -18,22 +26,35 @@ _NOT_DECODING = ("captions_per_image", "hard_context", "repeat_nouns")
 
 
 def translate(arguments: Sequence[str]) -> int:
-    """Translate the texts that the arguments name, or lines of standard input; return the exit status."""
+    """Translate the texts that the arguments name, or lines of standard input; return the exit status.
+
+    It is 2 for an error that a user can fix, also if only some of the lines cannot be translated.
+    """
     options = _parser().parse_args(arguments)
     try:
-        texts = [line.rstrip("\n") for line in sys.stdin] if options.texts == ["-"] else options.texts
         translator = load_translator(options.to, options.device)
+        texts, problems = options.texts, []
+        if is_stream := texts == ["-"]:
+            texts, problems = _read_lines(sys.stdin.buffer, translator)
         chosen = {field.name for field in fields(DecodingOptions)} & vars(options).keys()
         decoding = replace(translator.decoding, **{name: getattr(options, name) for name in chosen})
         width = max(decoding.beam_width, options.translations)
         decoding = replace(decoding, captions_per_image=options.translations, beam_width=width)
-        ranked = list(translator.translations(texts, decoding))
-        if options.figure is not None:
+        ranked = list(translator.translations(texts, decoding, strict=not is_stream))
+        _print(ranked, options.json)
+        for problem in problems:
+            print(f"error: {problem}", file=sys.stderr)
+        if options.figure is not None:  # last, so that a picture that cannot be written costs no translation
             _draw([translations[0] for translations in ranked], options.figure)
     except CaptionerError as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
-    if options.json:
+    return BAD_INPUT if problems else 0
+
+
+def _print(ranked: "Sequence[Sequence[Translation]]", as_json: bool) -> None:
+    """Print the translations of each text, best first, one on a line, or all as one JSON list."""
+    if as_json:
         from captioner.translation.serialise import translation_json
 
         entries = []
@@ -45,7 +66,22 @@ def translate(arguments: Sequence[str]) -> int:
         for translations in ranked:
             for each in translations:
                 print(each.text + (f" (probability {each.probability:.2g})" if len(translations) > 1 else ""))
-    return 0
+
+
+def _read_lines(stream: BinaryIO, translator: "Translator") -> tuple[list[str], list[str]]:
+    """Return the lines of a stream, and a sentence about each that cannot be translated. Blank lines are no problem."""
+    lines, problems = [], []
+    for number, content in enumerate(stream, start=1):
+        try:
+            lines.append(content.decode("utf-8-sig" if number == 1 else "utf-8").strip())
+            if lines[-1]:
+                translator.encode(lines[-1])
+        except UnicodeDecodeError:
+            lines.append("")
+            problems.append(f"line {number:,} is not UTF-8 text: save the input as UTF-8")
+        except TextError as error:
+            problems.append(f"line {number:,}: {error}")
+    return lines, problems
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -72,10 +108,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _draw(translations: Sequence, file: Path) -> None:
-    """Draw the matrix of each translation. Raises ConfigError if a picture cannot be written."""
+    """Draw the matrix of each translation that has words. Raises ConfigError if a picture cannot be written."""
     from captioner.translation.matrix import matrix_figure
 
     for number, translation in enumerate(translations, start=1):
+        if not translation.words:
+            continue
         path = file if len(translations) == 1 else file.with_stem(f"{file.stem}-{number}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

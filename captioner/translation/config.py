@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 from captioner.config import DecoderConfig, DecodingOptions
+from captioner.errors import ConfigError
 
+TRANSLATOR_ATTENTIONS = ("soft", "none")
 SUMMARIES = ("none", "last", "mean")
 
 MAX_PIECES = 400
@@ -14,14 +16,21 @@ MAX_SIZE = 8192
 NOT_OF_TRANSLATORS = ("labels", "projection_dim", "text")
 """Options of a decoder that a translator does not have."""
 
-TRANSLATION = DecodingOptions(max_words=100, length_penalty=1.0, block_repeats=0)
-"""Default options of decoding. Words are pieces here, and a sentence may repeat them."""
+TRANSLATION = DecodingOptions(max_words=MAX_PIECES, length_penalty=1.0, block_repeats=0)
+"""Default options of decoding. Words are pieces here, and a sentence may repeat them.
+
+`max_words` lets a translation be as long as the longest text that is read. It costs no time once a translator ends its
+sentences, because the search stops when no hypothesis goes on.
+"""
 
 
 @dataclass(frozen=True)
 class TranslatorConfig(DecoderConfig):
     """Architecture of a translator: a bidirectional LSTM reads the sentence, and the captioner's decoder writes one."""
 
+    attention: str = "soft"
+    """Context vector of each word: soft (weighted average of the annotations of all pieces) or none (their mean, the
+    same for every word)."""
     query: str = "hidden_word"
     """As for a captioner. With the last word in the query, the map of a word is that of the word itself, not of the
     one before it."""
@@ -40,6 +49,12 @@ class TranslatorConfig(DecoderConfig):
     last (the last state of both directions) or mean (the mean of the annotations)."""
 
     def __post_init__(self) -> None:
+        if self.attention == "hard":
+            raise ConfigError(
+                "attention 'hard' is for captioners: the training of a translator does not sample locations, so hard"
+                f" attention would learn nothing; choose {' or '.join(TRANSLATOR_ATTENTIONS)}"
+            )
+        self._require_one_of(TRANSLATOR_ATTENTIONS, "attention")
         super().__post_init__()
         self._require_one_of(SUMMARIES, "summary")
         self._require_whole(1, "source_embedding_dim", "source_hidden_dim")

@@ -41,9 +41,11 @@ class SentenceEncoder(nn.Module):
     def forward(self, tokens: Tensor, batch_slice: BatchSlice | None = None) -> SentenceAnnotations:
         """Read sentences: ids [B, L], padded after their ends with PAD; each has at least one piece.
 
-        batch_slice: position of these sentences in a batch that processes share.
+        batch_slice: position of these sentences in a batch that processes share; B = 0 for a process without one.
         """
         padding = tokens == PAD
+        if not len(tokens):
+            return self._empty_annotations(padding)
         lengths = (~padding).sum(dim=1)
         embedded = self.dropout(self.embedding(tokens), batch_slice)
         packed = pack_padded_sequence(embedded, lengths.cpu(), batch_first=True, enforce_sorted=False)
@@ -56,6 +58,16 @@ class SentenceEncoder(nn.Module):
         else:
             fixed = annotations.sum(dim=1) / lengths.unsqueeze(1)
         return SentenceAnnotations(self.dropout(fixed.unsqueeze(1), batch_slice), torch.zeros_like(padding[:, :1]))
+
+    def _empty_annotations(self, padding: Tensor) -> SentenceAnnotations:
+        """Return the annotations of no sentence: padding [0, L] -> [0, L, D], or [0, 1, D].
+
+        They depend on every parameter, because processes that sum their gradients need one of each, here zero.
+        """
+        if self.summary != "none":
+            padding = padding[:, :1]
+        zero = sum(parameter.sum() for parameter in self.parameters()) * 0
+        return SentenceAnnotations(zero.expand(*padding.shape, self.channels), padding)
 
 
 class TranslationModel(nn.Module):

@@ -22,8 +22,8 @@ _PUNCTUATION = regex.compile(rf"[\p{{P}}\p{{S}}--[{SPACE}]]+", regex.V1)
 
 def normalise(text: str) -> str:
     """Return a text in Unicode NFC, with single spaces, straight apostrophes, and no control characters."""
-    text = unicodedata.normalize("NFC", text).replace("\u2019", "'").replace(SPACE, "_")
-    return _CONTROLS.sub("", " ".join(text.split()))
+    words = (_CONTROLS.sub("", word) for word in text.replace("\u2019", "'").replace(SPACE, "_").split())
+    return unicodedata.normalize("NFC", " ".join(filter(None, words)))
 
 
 class Subwords:

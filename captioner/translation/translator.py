@@ -13,9 +13,11 @@ from captioner.captioner import Caption
 from captioner.config import DecodingOptions
 from captioner.decoding import Hypotheses, decode
 from captioner.errors import TextError
+from captioner.model.devices import choose_device
 from captioner.translation.alignment import merge_pieces, onto_words, through_photo
 from captioner.translation.bundle import TranslatorBundle
 from captioner.translation.config import MAX_PIECES
+from captioner.translation.subwords import Subwords
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,11 @@ class Translation:
         return math.exp(self.log_prob)
 
 
+def empty_translation() -> Translation:
+    """Return the translation of a text that cannot be translated: without words, of probability 0."""
+    return Translation("", (), (), np.zeros((0, 0)), np.zeros(0), -math.inf, -math.inf)
+
+
 @dataclass(frozen=True)
 class TranslatedCaption:
     """A caption of a photo in another language: two attentions in a row."""
@@ -65,9 +72,9 @@ class Translator:
     """Translator of sentences with one bundle. It keeps no state of a sentence, so threads may share it."""
 
     def __init__(self, bundle: TranslatorBundle, device: torch.device | str | None = None):
-        """device: by default a GPU if there is one."""
+        """device: by default a GPU if there is one. Raises ConfigError if it cannot be used."""
         self.bundle = bundle
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = choose_device(device)
         self.model = bundle.model.to(self.device).eval()
 
     @property
@@ -76,23 +83,32 @@ class Translator:
         return self.bundle.decoding
 
     def translate(
-        self, texts: Sequence[str], options: DecodingOptions | None = None, batch_size: int = 32
+        self,
+        texts: Sequence[str],
+        options: DecodingOptions | None = None,
+        batch_size: int = 32,
+        strict: bool = True,
     ) -> list[Translation]:
-        """Return the best translation of each sentence. Raises TextError, as `encode` does."""
+        """Return the best translation of each sentence. strict: as for `translations`. Raises TextError."""
         options = replace(options or self.decoding, captions_per_image=1)
-        return [best for (best,) in self.translations(texts, options, batch_size)]
+        return [best for (best,) in self.translations(texts, options, batch_size, strict)]
 
     def translations(
-        self, texts: Sequence[str], options: DecodingOptions | None = None, batch_size: int = 32
+        self,
+        texts: Sequence[str],
+        options: DecodingOptions | None = None,
+        batch_size: int = 32,
+        strict: bool = True,
     ) -> Iterator[list[Translation]]:
         """Yield the `options.captions_per_image` best translations of each sentence, best first.
 
-        Raises TextError, as `encode` does, before anything is translated.
+        strict: whether to raise TextError, as `encode` does, before anything is translated. If not, a sentence that
+        `encode` refuses gets one translation, `empty_translation`.
         """
-        sources = [self.encode(text) for text in texts]
+        sources = [self.encode(text) if strict or can_read(text, self.bundle.source) else [] for text in texts]
         # Sentences of one length share a batch: padding costs time.
-        order = sorted(range(len(sources)), key=lambda index: len(sources[index]))
-        found: dict[int, list[Translation]] = {}
+        order = sorted(filter(sources.__getitem__, range(len(sources))), key=lambda index: len(sources[index]))
+        found = {index: [empty_translation()] for index, source in enumerate(sources) if not source}
         for start in range(0, len(order), batch_size):
             indices = order[start : start + batch_size]
             batch = self._translate(
@@ -118,20 +134,7 @@ class Translator:
 
         Raises TextError if the text is empty, longer than MAX_PIECES, or holds no known word.
         """
-        tokens = self.bundle.source.encode(text)
-        if not tokens:
-            raise TextError("there is no text to translate: give a sentence")
-        if len(tokens) > MAX_PIECES:
-            raise TextError(
-                f"the text is too long: it has {len(tokens):,} pieces of words, and at most {MAX_PIECES} are read at a"
-                " time; translate it sentence by sentence"
-            )
-        if not self.bundle.source.is_readable(tokens):
-            raise TextError(
-                f"the text has no letter that this translator knows: it reads the language"
-                f" {self.bundle.source_language!r}; check the language of the text"
-            )
-        return tokens
+        return encode_sentence(text, self.bundle.source, self.bundle.source_language)
 
     def _translate(
         self, texts: Sequence[str], sources: Sequence[Sequence[int]], options: DecodingOptions
@@ -166,6 +169,37 @@ class Translator:
             log_prob=float(hypotheses.log_probs[number, rank]),
             score=float(hypotheses.scores[number, rank]),
         )
+
+
+def encode_sentence(text: str, source: Subwords, language: str) -> list[int]:
+    """Return the ids of a sentence's pieces.
+
+    source: pieces of the language to read. language: its code, for errors. Raises TextError, as `Translator.encode`
+    does.
+    """
+    tokens = source.encode(text)
+    if not tokens:
+        raise TextError("there is no text to translate: give a sentence")
+    if len(tokens) > MAX_PIECES:
+        raise TextError(
+            f"the text is too long: it has {len(tokens):,} pieces of words, and at most {MAX_PIECES} are read at a"
+            " time; translate it sentence by sentence"
+        )
+    if not source.is_readable(tokens):
+        raise TextError(
+            f"the text has no letter that this translator knows: it reads the language {language!r}; check the language"
+            " of the text"
+        )
+    return tokens
+
+
+def can_read(text: str, source: Subwords) -> bool:
+    """Return whether a translator with these pieces accepts a text."""
+    try:
+        encode_sentence(text, source, "")
+    except TextError:
+        return False
+    return True
 
 
 def _possible(hypotheses: Hypotheses, number: int) -> list[int]:

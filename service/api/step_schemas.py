@@ -33,7 +33,8 @@ class StepDocument(BaseModel):
         " because the search compares whole captions and blocks repeats."
     )
     label_weights: list[LabelWeightDocument] = Field(
-        description="Attention to the labels of the photo; empty if the captioner does not use them."
+        description="Attention to the labels of the photo; empty if the captioner does not use them. The labels are"
+        " recomputed with the weights, so they may differ slightly from `labels` of the caption."
     )
 
 
@@ -46,6 +47,10 @@ class StepsDocument(BaseModel):
     caption: str
     attention: Literal["soft", "hard", "none"] = Field(
         description="Attention of the decoder: soft, a weighted mean of all locations; hard, one location; none."
+    )
+    read: Literal["sum", "location"] = Field(
+        description="What the words of this caption read: sum, the weighted sum of all locations; or location, the one"
+        " with the largest weight. With hard attention, the decoding option `hard_context` says which."
     )
     rows: int = Field(description="Rows of the grid of locations.")
     columns: int

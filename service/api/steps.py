@@ -4,8 +4,10 @@ import numpy as np
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
+from captioner.bundle import Bundle
 from captioner.caption_json import DIGITS
 from captioner.captioner import Caption
+from captioner.labels.names import LabelNames
 from captioner.steps import CaptionSteps
 from captioner.vocabulary import END, Vocabulary
 from service.api.captions import caption_not_found, find_ranked
@@ -37,11 +39,10 @@ def get_steps(path: CaptionPath, query: Rank) -> Response:
         steps = service.steps.steps(serving, entry, query.caption)
     except FileNotFoundError as error:  # deleted a moment ago
         raise caption_not_found(entry.id) from error
-    attention = serving.captioner.model.config.attention
-    return json_response(_document(caption, steps, attention, serving.captioner.bundle.vocabulary))
+    return json_response(_document(caption, steps, serving.captioner.bundle))
 
 
-def _document(caption: Caption, steps: CaptionSteps, attention: str, vocabulary: Vocabulary) -> StepsDocument:
+def _document(caption: Caption, steps: CaptionSteps, bundle: Bundle) -> StepsDocument:
     rows, columns = caption.alphas.shape[1:]
     scores, weights = (
         values if values is None else values.reshape(-1, rows, columns) for values in (steps.scores, steps.alphas)
@@ -51,7 +52,8 @@ def _document(caption: Caption, steps: CaptionSteps, attention: str, vocabulary:
     )
     return StepsDocument(
         caption=caption.text,
-        attention=attention,
+        attention=bundle.config.attention,
+        read="location" if steps.reads_one_location else "sum",
         rows=rows,
         columns=columns,
         steps=[
@@ -62,10 +64,10 @@ def _document(caption: Caption, steps: CaptionSteps, attention: str, vocabulary:
                 weights=weights[index],
                 gate=_round(steps.gates[index]),
                 candidates=[
-                    CandidateDocument(text=_text(int(token), vocabulary), probability=probability)
+                    CandidateDocument(text=_text(int(token), bundle.vocabulary), probability=probability)
                     for token, probability in zip(steps.candidates[index], candidate_probabilities[index], strict=True)
                 ],
-                label_weights=_label_weights(caption, steps, index),
+                label_weights=_label_weights(steps, bundle.label_names, index),
             )
             for index, word in enumerate(caption.words)
         ],
@@ -76,10 +78,14 @@ def _text(token: int, vocabulary: Vocabulary) -> str | None:
     return None if token == END else vocabulary.words[token]
 
 
-def _label_weights(caption: Caption, steps: CaptionSteps, index: int) -> list[LabelWeightDocument]:
+def _label_weights(steps: CaptionSteps, label_names: LabelNames | None, index: int) -> list[LabelWeightDocument]:
+    """Return the weights of one step with the names of the labels that were recomputed with them.
+
+    The stored photo is compressed once more, so these may be others than the caption's, or in another order.
+    """
     if steps.label_alphas is None:
         return []
-    names = [*(label.name for label in caption.labels), None]
+    names = [*(label_names.name(class_id) for class_id in steps.label_classes), None]
     weights = _round(steps.label_alphas[index])
     return [LabelWeightDocument(name=name, weight=weight) for name, weight in zip(names, weights, strict=True)]
 

@@ -52,8 +52,8 @@ def translate(body: TranslationBody) -> Response:
     if (body.text is None) == (body.texts is None):
         raise ConfigError("give either text, for one translation, or texts, for a list")
     texts = [body.text] if body.texts is None else body.texts
-    found = current_service().translators.translate(body.language, texts, body.translations)
-    documents = [_translation_document(body.language, translations) for translations in found]
+    ranked = current_service().translators.translate(body.language, texts, body.translations)
+    documents = [_translation_document(body.language, translations) for translations in ranked]
     return json_response(TranslationAnswer(documents[0] if body.texts is None else documents))
 
 

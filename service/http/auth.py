@@ -10,12 +10,12 @@ from pathlib import Path
 
 from captioner.errors import ConfigError
 from captioner.files import write_atomically
-from service.http.minute_limits import MinuteLimit
+from service.http.minute_limits import MinuteLimit, client_of
 from service.settings import Settings
 
 TOKEN_FILE = "admin-token"
 MAX_FAILURES = 10
-"""Wrong tokens allowed per address and minute; beyond that, requests with a token are refused unchecked."""
+"""Wrong tokens allowed per client and minute; beyond that, requests with a token are refused unchecked."""
 
 _GUARDED = ("/api/datasets", "/api/trainings", "/api/models")
 _OPEN = "/api/models/current"
@@ -99,7 +99,7 @@ def _create_token(path: Path) -> str:
 
 
 class Guard:
-    """Checks tokens and limits wrong ones per address. Thread-safe; with Redis, replicas share the count."""
+    """Checks tokens and limits wrong ones per client. Thread-safe; with Redis, replicas share the count."""
 
     def __init__(self, token: str, redis_url: str | None = None) -> None:
         self._token = token.encode()
@@ -109,10 +109,11 @@ class Guard:
         """Check an Authorization header. Raises TokenMissing, TokenWrong or TooManyFailures."""
         if not authorization:
             raise TokenMissing
-        if (seconds := self._failures.seconds_to_wait(address)) is not None:
+        client = client_of(address)
+        if (seconds := self._failures.seconds_to_wait(client)) is not None:
             raise TooManyFailures(seconds)
         if not self.has_token(authorization):
-            self._failures.count(address)
+            self._failures.count(client)
             raise TokenWrong
 
     def has_token(self, authorization: str | None) -> bool:
@@ -122,4 +123,5 @@ class Guard:
 
     def allows(self, headers: Mapping[str, str], address: str) -> bool:
         """Return whether `check` would pass, without counting a failure. headers: with waitress's names."""
-        return self.has_token(headers.get("AUTHORIZATION")) and self._failures.seconds_to_wait(address) is None
+        has_token = self.has_token(headers.get("AUTHORIZATION"))
+        return has_token and self._failures.seconds_to_wait(client_of(address)) is None

@@ -4,6 +4,7 @@ The `limits` library counts, within a window that moves with the clock. Flask-Li
 app (`service.http.rates`); `MinuteLimit` is for code that runs outside them.
 """
 
+import ipaddress
 import logging
 import math
 import time
@@ -23,6 +24,9 @@ Result = TypeVar("Result")
 
 SCHEME = "captioner"
 """URL scheme under which `limits` and Flask-Limiter find CountStorage."""
+
+_IPV6_BITS = 64
+"""Prefix length of the IPv6 networks that count as one client: providers usually assign one to each customer."""
 
 _RETRY_SECONDS = 10.0
 """Time between two attempts to reach an unavailable Redis. Requests in between do not wait for it."""
@@ -110,6 +114,17 @@ class MinuteLimit:
 
     def _seconds(self, client: str) -> int:
         return seconds_until(self._limiter.get_window_stats(self._limit, client).reset_time)
+
+
+def client_of(address: str | None) -> str:
+    """Return the client that an address counts as: all of an IPv6 network are one. None: a socket without one."""
+    try:
+        ip = ipaddress.ip_address((address or "").partition("%")[0])
+    except ValueError:
+        return address or "unknown"
+    if ip.version == 4:
+        return str(ip)
+    return str(ip.ipv4_mapped or ipaddress.ip_network((ip, _IPV6_BITS), strict=False))
 
 
 def seconds_until(moment: float) -> int:

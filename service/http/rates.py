@@ -1,12 +1,11 @@
 """Flask-Limiter for requests that take much processor time."""
 
-import ipaddress
 import re
 
 from flask import Flask, request
 from flask_limiter import Limiter, RequestLimit
 
-from service.http.minute_limits import SCHEME, seconds_until
+from service.http.minute_limits import SCHEME, client_of, seconds_until
 
 _UPLOAD_PATH = re.compile("/api/(captions|datasets|models|trainings|collections|collections/[^/]+/photos)")
 _COLLECTION_WORK_PATH = re.compile("/api/collections/[^/]+/(caption-again|replace|dataset)")
@@ -16,9 +15,6 @@ _TRANSLATIONS_PATH = "/api/translations"
 _MATRIX_PATH = f"{_TRANSLATIONS_PATH}/matrix.png"
 _DRAWING_PATH = re.compile(r"/api/captions/[^/]+/(evidence|steps|figure\.png|matrix\.png|overlays/[^/]+)")
 _CAPTION_PATH = re.compile(r"/api/captions/[^/]+")
-
-_IPV6_BITS = 64
-"""Prefix length of the IPv6 networks that count as one client: providers usually assign one to each customer."""
 
 
 class RateLimitExceeded(Exception):
@@ -30,7 +26,7 @@ class RateLimitExceeded(Exception):
 
 
 def is_costly(method: str, path: str, translates: bool = False) -> bool:
-    """Return whether a request is expensive: captions, translations, maps, steps, drawn pictures, uploads, exports.
+    """Return whether a request is expensive: captions, translations, maps, steps, pictures, uploads, trainings, exports.
 
     translates: whether the query names a language to translate a stored caption to.
     """
@@ -80,11 +76,4 @@ def _raise_limit_exceeded(limit: RequestLimit) -> None:
 
 
 def _client_of_request() -> str:
-    address = request.remote_addr or "unknown"  # a socket without an address
-    try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if ip.version == 6 and ip.ipv4_mapped is None:
-        return str(ipaddress.ip_network((ip, _IPV6_BITS), strict=False))
-    return str(ip)
+    return client_of(request.remote_addr)

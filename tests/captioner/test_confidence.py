@@ -146,6 +146,7 @@ def broken(**changes) -> dict:
             broken(word={"intercept": 0.0, "features": {"gate": {"mean": 0, "scale": 1, "weight": math.inf}}}),
             "weight of word must be finite",
         ),
+        (broken(photo={"intercept": 10**400, "weights": []}), "intercept of photo must be finite"),
         (broken(function_words=[1]), "function_words must be a list of words"),
     ],
 )

@@ -57,7 +57,7 @@ def test_options_without_names_are_refused(values):
         DecodingOptions.from_json(values)
 
 
-NOT_NUMBERS = ["0.5", None, True, float("nan"), float("inf"), [0.5]]
+NOT_NUMBERS = ["0.5", None, True, float("nan"), float("inf"), 10**400, -(10**400), [0.5]]
 
 
 @pytest.mark.parametrize(

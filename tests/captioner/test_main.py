@@ -10,6 +10,7 @@ import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from captioner import __main__ as command
 from captioner.bundle import Bundle, save_bundle
 from captioner.captioner import Caption, Captioner
 from captioner.config import CaptionerConfig, DecodingOptions
+from captioner.errors import TextError
 from captioner.figures import figure_strip
 from captioner.images.photo import ImageFrame, open_image
 from captioner.model.network import CaptionModel
@@ -331,11 +333,42 @@ def test_the_fast_runtime_is_the_default_for_several_photos(caption, photo, monk
     assert runtimes == [runtime]
 
 
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_caption_that_cannot_be_translated_is_reported_with_its_photo(caption, photo, monkeypatch, options):
+    def refuse(captions):
+        raise TextError("the text has no letter that this translator knows")
+
+    translator = SimpleNamespace(translate_captions=refuse, bundle=SimpleNamespace(target_language="de"))
+    monkeypatch.setattr("captioner.__main__.load_translator", lambda *_: translator)
+    first, second = photo("a.png"), photo("b.png")
+    status, out, err = caption(first, second, "--language", "de", *options)
+    assert status == 2 and out.strip() == ("[]" if options else "")
+    assert err.splitlines() == [
+        f"error: {path}: the text has no letter that this translator knows" for path in (first, second)
+    ]
+
+
 def test_options_may_stand_between_photos(caption, photo):
     assert caption(photo("a.png"), "--beam-width", 1, photo("b.png"))[1].count("\n") == 2
 
 
 # --- pictures
+
+
+def test_a_figure_never_replaces_a_photo(caption, photo, tmp_path, monkeypatch):
+    paths = [photo("a.png"), photo("b.png"), photo("f-a.png")]
+    before = [path.read_bytes() for path in paths]
+    (tmp_path / "link.png").symlink_to(paths[0])
+    monkeypatch.setattr(command, "_load", lambda *_: pytest.fail("the photos are captioned"))
+    for photos, figure, replaced in (
+        (paths[:1], paths[0], "a.png"),
+        (paths[:1], tmp_path / "link.png", "link.png"),
+        (paths, tmp_path / "f.png", "f-a.png"),  # of several photos, each figure has its photo's name in its own
+    ):
+        status, out, err = caption(*photos, "--figure", figure)
+        assert (status, out) == (2, "")
+        assert f"{replaced} is one of the photos and would be replaced: name another file" in err
+        assert [path.read_bytes() for path in paths] == before
 
 
 def test_the_figure_of_one_photo_has_the_given_name(caption, photo, tmp_path):

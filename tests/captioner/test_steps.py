@@ -9,6 +9,7 @@ import torch
 from captioner.captioner import Captioner
 from captioner.config import DecodingOptions
 from captioner.decoding import NEVER_GENERATED, decode
+from captioner.model.label_attention import LabelAttention, Labels
 from captioner.steps import caption_steps
 from captioner.vocabulary import END
 from tests.captioner.test_captioner import photo
@@ -85,7 +86,7 @@ def test_without_attention_weights_are_uniform_and_there_are_no_scores(make_deco
 def test_a_caption_without_words_has_no_steps(make_decoder):
     steps = caption_steps(make_decoder(words=8), annotations_of(), [])
     assert steps.scores.shape == steps.alphas.shape == (0, 6)
-    assert steps.gates.shape == (0,) and steps.candidates.shape == (0, 5)
+    assert steps.gates.shape == (0,) and steps.candidates.shape == (0, 5) and steps.label_classes is None
 
 
 def test_hard_attention_follows_the_location_that_it_read(make_decoder):
@@ -95,6 +96,9 @@ def test_hard_attention_follows_the_location_that_it_read(make_decoder):
     )
     np.testing.assert_allclose(likeliest.alphas[0], expected.alphas[0], atol=1e-6)  # before anything was read
     assert not np.allclose(likeliest.alphas[2], expected.alphas[2], atol=1e-4)
+    assert likeliest.reads_one_location and not expected.reads_one_location
+    soft = caption_steps(make_decoder(words=8), annotations, [5, 9, 6], "likeliest")
+    assert not soft.reads_one_location
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -118,3 +122,21 @@ def test_label_weights_equal_those_of_the_search(labelled_bundle):
     beam = decode(captioner.model.decoder, annotations.flatten(1, 2), captioner.decoding)
     assert tuple(beam.tokens[0, 0, : int(beam.lengths[0, 0])].tolist()) == caption.tokens
     np.testing.assert_allclose(steps.label_alphas, beam.label_alphas[0, 0, : len(caption.words)], atol=1e-4)
+    names = labelled_bundle.label_names
+    assert [names.name(class_id) for class_id in steps.label_classes] == [label.name for label in caption.labels]
+
+
+def test_label_weights_and_classes_are_in_the_same_order(labelled_bundle, monkeypatch):
+    captioner = Captioner(labelled_bundle, "cpu")
+    (caption,) = captioner.caption([photo(0)])
+    steps = captioner.steps(photo(0), caption)
+    labels_of = LabelAttention.labels_of
+
+    def flipped_labels_of(attention: LabelAttention, mean: torch.Tensor) -> Labels:
+        labels = labels_of(attention, mean)
+        return Labels(labels.classes.flip(-1), labels.probabilities.flip(-1))
+
+    monkeypatch.setattr(LabelAttention, "labels_of", flipped_labels_of)
+    flipped = captioner.steps(photo(0), caption)
+    assert flipped.label_classes.tolist() == steps.label_classes[::-1].tolist() != steps.label_classes.tolist()
+    np.testing.assert_allclose(flipped.label_alphas, steps.label_alphas[:, [1, 0, 2]], atol=1e-5)

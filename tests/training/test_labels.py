@@ -141,7 +141,11 @@ def test_the_label_loss_is_the_divergence_of_the_probabilities():
         (["--label-names", "names.json"], "give --labels, too"),
         (["--labels", "3", "--label-names", "missing.json"], "missing.json cannot be read as JSON"),
         (["--labels", "1000"], "labels must be at most 100"),
-        (["--labels", "3", "--label-names", "two.json", "--encoder", "test:labelled"], "holds no weights"),
+        (
+            ["--labels", "3", "--label-names", "two.json", "--encoder", "test:labelled"],
+            "the classifier of test:labelled tells 3 classes apart, and 2 have names: give a file with a name for each",
+        ),
+        (["--labels", "3", "--encoder", "test:labelled"], "tells 3 classes apart, and 1,000 have names: give a file"),
     ],
 )
 def test_invalid_labels_are_refused_in_one_sentence(

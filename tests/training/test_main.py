@@ -117,6 +117,7 @@ def test_a_missing_data_set_is_named(command, tmp_path, capsys, tiny_bundle):
         (["--epochs", "0"], "there is nothing to do"),
         (["--encoder-weights", "nowhere.pth"], "nowhere.pth does not exist"),
         (["--resume"], "there is no run to resume"),
+        (["--device", "abacus"], "the device abacus cannot be used"),
         (["--min-count", "99"], "no word of .* occurs 99 times"),
     ],
 )

@@ -36,6 +36,7 @@ def test_an_unknown_option_is_refused():
         *((name, (-0.1, 1.0, "x", float("nan"))) for name in ("label_smoothing", "average_decay")),
         ("self_critical_samples", (1, 2.5, "5")),
         ("self_critical_baseline", ("mean", None)),
+        ("keep", ("first", None)),
         ("fine_tune_stages", (-2, 1.5)),
         ("mirror", ("no", 1)),
     ],

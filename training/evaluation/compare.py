@@ -22,6 +22,7 @@ from training.confidence.rightness import Judge, words_of_references
 from training.data.records import DataSet, ImageRecord
 from training.data.training_data import training_splits
 from training.evaluation.evaluate import caption_records
+from training.evaluation.folder import make_folder
 from training.evaluation.metrics import Scores, one_meteor, score_captions
 from training.options import FitOptions
 from training.progress import ReportProgress, ignore_progress
@@ -58,16 +59,16 @@ def compare(
     """Score the captioners "new" and "old" on held-out photos of `data`, and on the val split of `replay`.
 
     Each decodes with its bundle's options, one caption per photo. -> the content of comparison.json. Raises DataError
-    if there is no readable held-out photo.
+    if there is no readable held-out photo, or the folder cannot be made.
     """
     records, split = held_out_photos(data, seed)
+    make_folder(output / "photos")
     replay_comparison = None
     with one_meteor:
         comparison = _compare_on(captioners, records, on_progress)
         if replay is not None:
             replay_records = sample(replay.split("val"), REPLAY_IMAGES, stream(seed, COMPARISON))
             replay_comparison = _compare_on(captioners, replay_records, on_progress)
-    (output / "photos").mkdir(parents=True, exist_ok=True)
     result = {
         "scores": {
             "data": _collect_scores(comparison, split),

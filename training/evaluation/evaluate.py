@@ -30,6 +30,7 @@ from training.confidence.plots import confidence_plots
 from training.confidence.rightness import Judge, words_of_references
 from training.confidence.scores import score_confidences
 from training.data.records import ImageRecord
+from training.evaluation.folder import make_folder
 from training.evaluation.metrics import METRICS, Scores, check_references, score_captions
 from training.evaluation.page import draw_cards, render_page, write_file
 from training.grounding.boxes import BoxSet, without_ambiguous_names
@@ -56,13 +57,14 @@ def evaluate(
     details: further entries of metrics.json, such as the name of the bundle.
     boxes: boxes of the objects in the photos, to measure grounding as well.
     occlusion_photos: number of photos whose occlusion maps are measured as well, which takes longer.
-    ranks: process group that shares the photos; the first rank scores and writes.
-    -> the content of metrics.json. Raises DataError if nothing can be scored, before captioning if possible.
+    ranks: process group that shares the photos; the first rank scores and writes, which the others do not wait for.
+    -> the content of metrics.json; {} on the other ranks. Raises DataError if nothing can be scored, before captioning
+    if possible.
     """
     records = _check_records(records)
     boxes = without_ambiguous_names(boxes, [record.path for record in records]) if boxes else None
     if ranks.leads:
-        _make_folder(Path(output) / "photos")
+        make_folder(Path(output) / "photos")
     progress = progress and ranks.leads
     options = dataclasses.replace(options, captions_per_image=1)
     reference_scores = ground_references(captioner, records, boxes, batch_size, progress, ranks) if boxes else None
@@ -75,13 +77,12 @@ def evaluate(
             captioner, captions, records, boxes, options, occlusion_photos, progress, ranks
         )
 
-    def write() -> dict[str, Any]:
-        grounding = None
-        if reference_scores:
-            grounding = Grounding(reference_scores, ground_captions(captions, records, boxes), boxes, occlusion_scores)
-        return write_evaluation(output, captions, records, options, details, skipped, progress, grounding)
-
-    return ranks.from_leader(write)
+    if not ranks.leads:
+        return {}
+    grounding = None
+    if reference_scores:
+        grounding = Grounding(reference_scores, ground_captions(captions, records, boxes), boxes, occlusion_scores)
+    return write_evaluation(output, captions, records, options, details, skipped, progress, grounding)
 
 
 def write_evaluation(
@@ -105,7 +106,7 @@ def write_evaluation(
     """
     records = _check_records(records)
     output = Path(output)
-    _make_folder(output / "photos")
+    make_folder(output / "photos")
     references = {record.image_id: record.captions for record in records}
     scores = score_captions({image_id: caption.text for image_id, caption in captions.items()}, references)
     judge = Judge(words_of_references(records))
@@ -233,10 +234,3 @@ def _encode_json(value: Any, name: str, indent: int | None) -> bytes:
         return (json.dumps(value, indent=indent, allow_nan=False) + "\n").encode()
     except (TypeError, ValueError) as error:
         raise DataError(f"{name} cannot be written: {error}; ids and details must be texts and numbers") from error
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{folder} cannot be created for the evaluation: {error.strerror}; choose another") from error

@@ -67,7 +67,7 @@ def _write_results(options: argparse.Namespace) -> None:
 
 def make_steps(options: argparse.Namespace) -> list[Step]:
     """Return the steps that prepare the data, and that train and measure each variant with each seed."""
-    data = {"data": str(options.data), "pairs": options.pairs}
+    data = {"data": str(options.data), "pairs": options.pairs, "source": options.source, "target": options.target}
     steps = [Step("data", data, lambda: _prepare_data(options))]
     for name, seed in itertools.product(VARIANTS, range(options.seeds)):
         arguments = fit_arguments(options, name, seed)
@@ -94,7 +94,7 @@ def _prepare_data(options: argparse.Namespace) -> None:
     folder.mkdir(exist_ok=True)
     for split, chosen in (("train", train), ("val", text.split("val"))):
         for side, language in enumerate((options.source, options.target)):
-            lines = "".join(f"{pair[side]}\n" for pair in chosen)
+            lines = "".join(f"{' '.join(pair[side].split())}\n" for pair in chosen)  # a sentence may hold line breaks
             write_atomically(folder / f"{split}.{language}", lines)
 
 
@@ -127,7 +127,7 @@ def _measure(options: argparse.Namespace, name: str, seed: int, arguments: Seque
     pairs = [joined for count in JOINED for joined in join_pairs(text.split("val"), count)]
     sources, references = zip(*pairs, strict=True)
     translator = Translator(load_translator_bundle(folder / "run" / "bundle"), options.device)
-    texts = [each.text for each in translator.translate(sources)]
+    texts = [each.text for each in translator.translate(sources, strict=False)]
     scores = scores_by_length(sources, texts, references, LIMITS)
     write_json(folder / "result.json", {group: values.to_json() for group, values in scores.items()})
 

@@ -209,12 +209,14 @@ def _average(recipe: Recipe, paths: RecipePaths) -> None:
 
 def _choose_decoding(recipe: Recipe, paths: RecipePaths) -> None:
     from captioner.bundle import load_bundle, save_bundle
+    from captioner.config import DecodingOptions
     from training.data.records import read_records
     from training.recipes.finishing import DecodingChoice
 
     results_file = paths.output / "decoding.json"
     data_sets = [read_records(paths.flickr8k), read_records(paths.coco)]
-    bundle = load_bundle(paths.bundle)
+    start = DecodingOptions(**dict(recipe.validation))  # not the choice of an earlier attempt
+    bundle = dataclasses.replace(load_bundle(paths.bundle), decoding=start)
     feature_cache = paths.output / "decoding-features"  # only for these weights
     decoding = DecodingChoice(bundle, data_sets, recipe.decoding_photos, feature_cache, paths.device).choose(
         recipe.decoding, results_file
@@ -258,11 +260,12 @@ def _write_card(recipe: Recipe, paths: RecipePaths, log: StepLog, command: str) 
     card = finish_card(training_card, card_figures, bundle.decoding, description)
     figures = {key: bundle_figures(values) for key, values in metrics.items()}
     by_data = {name: figures[name, "val"] for name in ("flickr8k", "coco")}
-    means = {
+    scores = {
         name: round(sum(values[name] for values in by_data.values()) / len(by_data), 4)
         for name in ("CIDEr", "Bleu_1", "Bleu_4")
     }
-    final = {"validation": {**bundle.metrics["validation"], **means, "by_data": by_data}}
+    scores |= {name: by_data["flickr8k"][name] for name in ("attention_correctness", "pointing")}
+    final = {"validation": {**bundle.metrics["validation"], **scores, "by_data": by_data}}
     final |= {"test": figures["flickr8k", "test"], "recipe": {"command": command, "seconds": seconds}}
     save_bundle(dataclasses.replace(bundle, card=card, metrics={**bundle.metrics, **final}), paths.bundle)
 

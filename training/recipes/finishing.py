@@ -15,6 +15,7 @@ from captioner.config import DecodingOptions
 from captioner.counting import counted
 from captioner.errors import DataError
 from captioner.files import read_json, write_json
+from captioner.model.devices import choose_device
 from captioner.model.weights import tensors_sha256
 from training.data.dataset import CaptionDataset
 from training.data.features import FeatureView, fill_cache, open_cache
@@ -50,7 +51,7 @@ class DecodingChoice:
         options = FitOptions(validation_images=photos)
         splits = [training_splits(data, options)[1] for data in data_sets]
         model, config = bundle.model, bundle.config
-        model.to(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))).eval()
+        model.to(choose_device(device)).eval()
         view = FeatureView(None)
         self._weights = tensors_sha256(model)
         features = open_cache(cache, model.encoder, tensors_sha256(model.encoder.stages), config, view)
@@ -94,7 +95,7 @@ def finish_card(
 ) -> str:  # fmt: skip
     """Return the card of a training run with the scores of evaluations instead of its own, and how it was made.
 
-    figures: data ("flickr8k, val") -> metrics.json of its evaluation. description: sentences of `describe_recipe`.
+    figures: data ("flickr8k, val") -> metrics.json of its evaluation. description: paragraphs of `describe_recipe`.
     """
     # The card of a run describes only its last stage, and has the scores of its own validation.
     training = re.compile(r"^- Training: .*\n(  .*\n)*", re.MULTILINE)
@@ -114,14 +115,20 @@ def finish_card(
         for name, values in figures.items()
         if (head := _head_scores(values))
     ]
-    paragraphs = [body, "\n".join(table), *pointing, *(fill(sentence, 120) for sentence in description), ending]
+    paragraphs = [
+        body,
+        "\n".join(table),
+        *pointing,
+        *(fill(sentence, 120, break_on_hyphens=False) for sentence in description),
+        ending,
+    ]
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph) + "\n"
 
 
 def describe_recipe(
     command: str, recipe: Recipe, best: Mapping[str, Any], seconds: Mapping[str, float], machine: str
 ) -> list[str]:
-    """Return sentences about the command, the stages, the source of the weights, and the time of each step.
+    """Return paragraphs about the command, the stages, the weights and the time of each step, and the notes.
 
     best: epoch and phase of the best weights of the last training run.
     """
@@ -130,11 +137,12 @@ def describe_recipe(
     weights = f"The weights are those of epoch {best['epoch']} ({best['phase']})."
     if recipe.average:
         shares = ", ".join(f"{share:g} of {name}" for name, share in recipe.average.items())
-        weights = f"The weights are the mean of the best ones after the stages: {shares}."
+        weights = f"The weights are the mean of those after the stages: {shares}."
     times = ", ".join(f"{name} {duration(value)}" for name, value in seconds.items())
     return [
         f"Made by `{command}` in {runs}. Stages: {'; '.join(stages)}. {weights}",
         f"It took {duration(sum(seconds.values()))} on {machine}: {times}.",
+        *recipe.notes,
     ]
 
 
@@ -156,7 +164,12 @@ def _head_scores(metrics: Mapping[str, Any]) -> Mapping[str, float]:
 
 
 def bundle_figures(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the scores of an evaluation that a bundle keeps."""
+    """Return the scores of an evaluation that a bundle keeps: numbers, without curves."""
     figures = {name: round(metrics[name], 4) for name in METRICS}
-    other_scores = {name: metrics[name] for name in ("hallucination", "confidence") if name in metrics}
+    other_scores = {name: metrics[name] for name in ("hallucination",) if name in metrics}
+    if "confidence" in metrics:
+        other_scores["confidence"] = {
+            kind: {name: value for name, value in scores.items() if name != "risk_coverage"}
+            for kind, scores in metrics["confidence"].items()
+        }
     return {**figures, **_head_scores(metrics), **other_scores, "images": metrics["images"]}

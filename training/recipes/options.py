@@ -39,6 +39,8 @@ class Recipe:
     """Whether to fit a confidence model on the validation photos."""
     decoding_photos: int = 0
     """Maximum number of validation photos of each data set to select decoding options with; 0 for all."""
+    notes: tuple[str, ...] = ()
+    """Paragraphs for the end of the model card: licences and limits."""
 
     def options_at(self, number: int) -> dict[str, Any]:
         """Return the training options at a stage: those of all stages of its run so far."""
@@ -70,6 +72,8 @@ class Recipe:
             raise ConfigError(f"confidence must be true or false, not {self.confidence!r}")
         if type(self.decoding_photos) is not int or self.decoding_photos < 0:
             raise ConfigError(f"decoding_photos must be a whole number, 0 or above, not {self.decoding_photos!r}")
+        if not isinstance(self.notes, tuple) or not all(isinstance(note, str) for note in self.notes):
+            raise ConfigError(f"notes must be a list of paragraphs, not {self.notes!r}")
         for name, values in self.decoding.items():
             for value in values:
                 DecodingOptions(**{**self.validation, name: value})
@@ -87,7 +91,10 @@ def load_recipe(file: Path) -> Recipe:
     try:
         if unknown := values.keys() - field_names:
             raise ConfigError(f"there is no {min(unknown)!r} in a recipe, only {', '.join(sorted(field_names))}")
-        recipe = Recipe(**{**values, "stages": tuple(Stage(**stage) for stage in values["stages"])})
+        lists = {"stages": tuple(Stage(**stage) for stage in values["stages"])}
+        if isinstance(values.get("notes"), list):
+            lists["notes"] = tuple(values["notes"])
+        recipe = Recipe(**{**values, **lists})
         recipe.check()
     except (AttributeError, KeyError, TypeError) as error:
         raise ConfigError(f"{file} does not have the form of a recipe ({error}): see default.json") from error

@@ -12,6 +12,7 @@ from typing import Any
 from captioner.errors import CaptionerError, DataError
 from captioner.extras import needs_extra
 from captioner.files import read_json, write_json
+from training.evaluation.folder import make_folder
 
 STEPS, LOG = "steps.json", "recipe.log"
 
@@ -56,11 +57,13 @@ class StepLog:
 
     def __init__(self, output: Path):
         self.output = output
-        output.mkdir(parents=True, exist_ok=True)
+        make_folder(output)
 
     def run_steps(self, steps: Sequence[Step]) -> None:
         """Run the steps that are not finished. Raises DataError if steps.json is damaged."""
-        entries, skipping = self._read_entries(), True
+        names = {step.name for step in steps}  # a changed recipe may have fewer steps
+        entries = {name: entry for name, entry in self._read_entries().items() if name in names}
+        skipping = True
         for number, step in enumerate(steps):
             arguments = json.loads(json.dumps(step.arguments))
             entry = entries.get(step.name, {})

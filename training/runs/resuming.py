@@ -49,6 +49,20 @@ _OTHER_DATA = {
 _SAME_DATA = "resume with the data and the captioner of that run, or name another --output"
 
 
+COMMANDS = {"captioner": "fit", "translator": "fit-translator"}
+"""What a run trains, and the name of its config in a checkpoint -> the command that resumes it."""
+
+
+def check_kind(run: Mapping[str, Any], kind: str, path: Path) -> None:
+    """Raise ConfigError if a checkpoint is of a run that trains something else. kind: a key of COMMANDS."""
+    for other, command in COMMANDS.items():
+        if other != kind and other in run:
+            raise ConfigError(
+                f"{path} is of the run of a {other}, not of a {kind}: resume it with `python -m training {command}"
+                " --resume`, or name another --output"
+            )
+
+
 def compare_runs(stored: Mapping[str, Any], current: Mapping[str, Any], phase: str, path: Path) -> dict[str, str]:
     """Compare a checkpoint's run with the run that resumes it.
 

@@ -129,7 +129,11 @@ class Run:
 
     def is_finished(self, phase: Phase) -> bool:
         """Return whether the current phase has done its epochs or has stopped improving."""
-        return self.progress.epoch >= phase.epochs or self.progress.stale_epochs >= self.options.patience
+        return self.progress.epoch >= phase.epochs or self.has_stalled()
+
+    def has_stalled(self) -> bool:
+        """Return whether the current phase has stopped improving, and ends for that with the current options."""
+        return self.options.keep == "best" and self.progress.stale_epochs >= self.options.patience
 
     def start_phase(self, phase: Phase) -> None:
         """Start a phase from the best weights so far, or resume the restored one.

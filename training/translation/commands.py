@@ -7,12 +7,14 @@ from typing import Any
 
 from captioner.arguments import given_arguments
 from captioner.config import DecodingOptions
+from captioner.counting import counted
 from captioner.ranks import Ranks
 from captioner.translation.config import TRANSLATION, TranslatorConfig
 from training.arguments import DECODING, INTERRUPTED
 from training.loop import Interrupted, train
 from training.options import TranslatorOptions
 from training.progress import ProgressFile, ignore_progress
+from training.runs.resuming import check_kind
 from training.runs.run import CHECKPOINT, check_output, load_run
 from training.translation.evaluate import evaluate_translator
 from training.translation.parallel_text import read_parallel
@@ -36,6 +38,8 @@ def fit(options: argparse.Namespace, ranks: Ranks) -> int:
         _decoding(options, stored.get("decoding")),
         options.device,
     )
+    for note in task.notes if ranks.leads else ():
+        print(note)
     on_progress = ProgressFile(options.output) if ranks.leads else ignore_progress
     try:
         bundle = train(task, options.output, options.resume, on_progress, ranks)
@@ -53,10 +57,12 @@ def evaluate(options: argparse.Namespace, ranks: Ranks) -> int:
     from captioner.translation.translator import Translator
 
     bundle = load_translator_bundle(options.bundle)
-    text = read_parallel(options.data, bundle.source_language, bundle.target_language)
     translator = Translator(bundle, options.device)
+    text = read_parallel(options.data, bundle.source_language, bundle.target_language)
     decoding = replace(bundle.decoding, **_given_decoding(options))
     metrics = evaluate_translator(translator, text, options.split, decoding, options.output)
+    if unreadable := metrics["unreadable"]:
+        print(f"{counted(unreadable, 'sentence')} cannot be read by the translator: scored as empty translations")
     print(
         f"{options.split}: BLEU {metrics['bleu']:.1f}, chrF {metrics['chrf']:.1f} of {metrics['sentences']:,} sentences"
     )
@@ -65,9 +71,11 @@ def evaluate(options: argparse.Namespace, ranks: Ranks) -> int:
 
 
 def _stored_run(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the identity of the run to resume; {} for a new one."""
+    """Return the identity of the run to resume; {} for a new one. Raises ConfigError for the run of a captioner."""
     checkpoint = options.output / CHECKPOINT
-    return load_run(checkpoint, mapped=True)["run"] if options.resume and checkpoint.is_file() else {}
+    run = load_run(checkpoint, mapped=True)["run"] if options.resume and checkpoint.is_file() else {}
+    check_kind(run, "translator", checkpoint)
+    return run
 
 
 def _merged(kind: type, options: argparse.Namespace, stored: dict[str, Any] | None) -> Any:

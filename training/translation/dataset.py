@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from captioner.ranks import ALONE, BatchSlice, Ranks
 from captioner.translation.config import MAX_PIECES
-from captioner.translation.subwords import Subwords
+from captioner.translation.subwords import Subwords, normalise
 from captioner.vocabulary import END, PAD, START
 from training.random_streams import BATCH, ORDER, stream
 from training.translation.parallel_text import Pair
@@ -40,22 +40,31 @@ class PairBatch:
 
 
 def as_caption(pair: Pair) -> Pair:
-    """Return a pair as a captioner would write its source: in lower case, without a full stop on either side."""
+    """Return a pair as a captioner would write its source: in lower case, without a full stop on either side.
+
+    A pair of which a side would become empty, such as "!", stays as it is.
+    """
     source, target = (_FINAL_STOP.sub("", text) for text in pair)
-    return source.lower(), target
+    return (source.lower(), target) if normalise(source) and normalise(target) else pair
 
 
 class PairDataset:
     """Pairs of one split as ids."""
 
     def __init__(self, pairs: Sequence[Pair], source: Subwords, target: Subwords, caption_share: float = 0.0):
-        """caption_share: probability, each time, that a pair is learned in the form of `as_caption`."""
-        self.pairs, self.caption_share = tuple(pairs), caption_share
-        forms = [self.pairs, [as_caption(pair) for pair in pairs]] if caption_share else [self.pairs]
-        self._ids = [
+        """pairs: those whose source has no piece are left out, as there is nothing to read.
+
+        caption_share: probability, each time, that a pair is learned in the form of `as_caption`.
+        """
+        self.caption_share = caption_share
+        forms = [pairs, [as_caption(pair) for pair in pairs]] if caption_share else [pairs]
+        ids = [
             [(source.encode(each)[:MAX_PIECES], target.encode(other)[:MAX_PIECES]) for each, other in form]
             for form in forms
         ]
+        kept = [index for index, (pieces, _) in enumerate(ids[0]) if pieces]
+        self.pairs = tuple(pairs[index] for index in kept)
+        self._ids = [[of_form[index] for index in kept] for of_form in ids]
         self._lengths = np.array([(len(target), len(source)) for source, target in self._ids[0]])
 
     def __len__(self) -> int:

@@ -1,8 +1,9 @@
 """Evaluation of a translator: scores, scores by length, and a page of translations with their matrices.
 
 Files in the output folder:
-    metrics.json         BLEU and chrF, also by the length of the source, the signature of sacrebleu, and for English
-                         with a lexicon of the target language how often a word points at its source word
+    metrics.json         BLEU and chrF, also by the length of the source, the signature of sacrebleu, the number of
+                         sentences that the translator cannot read, and for English with a lexicon of the target
+                         language how often a word points at its source word
     translations.jsonl   every translation with its words, their probabilities and weights
     report.html          the scores, and the worst and best translations with their matrices
 """
@@ -19,9 +20,10 @@ from captioner.config import DecodingOptions
 from captioner.files import write_atomically, write_json
 from captioner.translation.matrix import matrix_figure
 from captioner.translation.serialise import translation_json
-from captioner.translation.translator import Translation, Translator
+from captioner.translation.translator import Translation, Translator, can_read
+from training.evaluation.folder import make_folder
 from training.translation.alignments import lexicon_languages, score_alignments
-from training.translation.parallel_text import Pair, ParallelText
+from training.translation.parallel_text import Pair, ParallelText, language_code
 from training.translation.scores import score_translations, scores_by_length, sentence_scores
 
 SHOWN = 20
@@ -31,21 +33,26 @@ SHOWN = 20
 def evaluate_translator(
     translator: Translator, text: ParallelText, split: str, options: DecodingOptions, output: Path
 ) -> dict[str, Any]:
-    """Translate a split, score it, and write the files. Returns metrics.json. Raises DataError for a missing split."""
+    """Translate a split, score it, and write the files. Returns metrics.json.
+
+    A sentence that the translator refuses has an empty translation. Raises DataError for a missing split, or a folder
+    that cannot be made, before anything is translated.
+    """
     pairs = text.split(split)
+    make_folder(output)
     sources, references = ([pair[side] for pair in pairs] for side in (0, 1))
-    translations = translator.translate(sources, options)
+    translations = translator.translate(sources, options, strict=False)
     texts = [each.text for each in translations]
     metrics = {
         **score_translations(texts, references).to_json(),
         "split": split,
+        "unreadable": sum(not can_read(source, translator.bundle.source) for source in sources),
         "by_length": {name: scores.to_json() for name, scores in scores_by_length(sources, texts, references).items()},
         "decoding": options.to_json(),
     }
-    languages = translator.bundle.source_language, translator.bundle.target_language
+    languages = [language_code(name) for name in (translator.bundle.source_language, translator.bundle.target_language)]
     if languages[0] == "en" and languages[1] in lexicon_languages():
         metrics["alignment"] = score_alignments(translator, languages[1]).to_json()
-    output.mkdir(parents=True, exist_ok=True)
     write_json(output / "metrics.json", metrics)
     lines = (json.dumps(translation_json(each), ensure_ascii=False) for each in translations)
     write_atomically(output / "translations.jsonl", "".join(f"{line}\n" for line in lines))

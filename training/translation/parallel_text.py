@@ -8,12 +8,15 @@ import hashlib
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from captioner.counting import counted
 from captioner.errors import DataError
+from captioner.translation.subwords import normalise
+from training.data.readers.files import is_text
 from training.data.readers.text_lines import text_lines
 
 TABLES = {".tsv": "\t", ".csv": ","}
@@ -27,6 +30,7 @@ VALIDATION_SHARE, MAX_VALIDATION = 0.05, 1000
 
 _SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test"}
 _EMPTY, _TOO_LONG = "pair with an empty side", f"pair with more than {MAX_WORDS} words on a side"
+_NO_TEXT = "pair with a side that is not valid Unicode text: save the file as UTF-8"
 
 Pair = tuple[str, str]
 """A sentence of the source language, and its translation."""
@@ -63,7 +67,10 @@ class _Counts:
 
     def keep(self, pairs: Iterable[Pair]) -> Iterator[Pair]:
         for pair in pairs:
-            words = [len(text.split()) for text in pair]
+            if not all(map(is_text, pair)):
+                self.by_reason[_NO_TEXT] += 1
+                continue
+            words = [len(normalise(text).split()) for text in pair]
             if min(words) == 0:
                 self.by_reason[_EMPTY] += 1
             elif max(words) > MAX_WORDS:
@@ -79,12 +86,12 @@ class _Counts:
 def read_parallel(path: Path, source: str, target: str) -> ParallelText:
     """Read parallel text: a file, or a folder of files, in and below it.
 
-    source, target: languages as file endings, columns, keys or TMX codes name them: `en`, `de`.
+    source, target: languages as file endings, columns, keys or TMX codes name them, in any case: `en`, `pt-BR`.
     Without a validation file, part of the training pairs is kept for it, chosen by their text.
     Raises DataError if nothing fits, a split is there twice, or two files of lines differ in length.
     """
     path = Path(path)
-    if source == target:
+    if language_code(source) == language_code(target):
         raise DataError(f"--source and --target are both {source!r}: name two languages")
     if not path.exists():
         raise DataError(f"{path} does not exist: name a file or a folder of parallel text")
@@ -110,14 +117,13 @@ def _readers(path: Path, source: str, target: str) -> dict[str, tuple[Path, Call
             )
         readers[split] = file, read
 
-    texts = {(file.parent, _plain_name(file)): file for file in files}
-    for (folder, name), file in texts.items():
-        stem, _, language = name.rpartition(".")
-        other = texts.get((folder, f"{stem}.{target}"))
-        if language == source and other is not None:
+    texts = {(file.parent, *_stem_and_ending(file)): file for file in files}
+    for (folder, stem, ending), file in texts.items():
+        other = texts.get((folder, stem, language_code(target)))
+        if ending == language_code(source) and other is not None:
             add(_split_of(stem), file, lambda pair=(file, other): _lines_of(*pair))
-        elif (reader := _READERS.get(Path(name).suffix.lower())) is not None:
-            add(_split_of(Path(name).stem), file, lambda file=file, reader=reader: reader(file, source, target))
+        elif stem and (reader := _READERS.get(f".{ending}")) is not None:
+            add(_split_of(stem), file, lambda file=file, reader=reader: reader(file, source, target))
     if not readers:
         raise DataError(
             f"{path} holds no parallel text of {source} and {target}: it needs two files of lines such as"
@@ -127,9 +133,26 @@ def _readers(path: Path, source: str, target: str) -> dict[str, tuple[Path, Call
     return readers
 
 
-def _plain_name(file: Path) -> str:
-    """Return a file's name without the endings .gz and .txt: train.en.txt.gz -> train.en."""
-    return re.sub(r"(\.txt)?(\.gz)?$", "", file.name, flags=re.IGNORECASE)
+def language_code(name: str) -> str:
+    """Return the name of a language in the form in which names are compared: pt_BR -> pt-br."""
+    return name.strip().lower().replace("_", "-")
+
+
+def _find_language(language: str, names: Collection[str], regions: bool = False) -> str | None:
+    """Return the name that stands for a language; None if none does. regions: en also stands for en-GB."""
+    if language in names:
+        return language
+    codes = {language_code(name): name for name in names}
+    wanted = language_code(language)
+    if wanted in codes or not regions:
+        return codes.get(wanted)
+    return next((name for code, name in codes.items() if code.split("-")[0] == wanted), None)
+
+
+def _stem_and_ending(file: Path) -> tuple[str, str]:
+    """Return a file's name and its ending, without .gz and .txt: train.pt_BR.txt.gz -> train, pt-br."""
+    stem, _, ending = re.sub(r"(\.txt)?(\.gz)?$", "", file.name, flags=re.IGNORECASE).rpartition(".")
+    return stem, language_code(ending)
 
 
 def _split_of(stem: str) -> str:
@@ -150,24 +173,47 @@ def _lines_of(source: Path, target: Path) -> Iterator[Pair]:
 
 
 def _table(file: Path, source: str, target: str) -> Iterator[Pair]:
-    delimiter = TABLES[Path(_plain_name(file)).suffix.lower()]
-    quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
-    rows = csv.reader(text_lines(file), delimiter=delimiter, quoting=quoting)
-    header = next(rows, [])
-    columns = [cell.strip().lower() for cell in header]
-    if source in columns and target in columns:
-        wanted = columns.index(source), columns.index(target)
-    elif len(header) == 2:  # no names: source, then target
+    rows = _rows(file)
+    _, header = next(rows, (1, []))
+    names = [_find_language(language, header) for language in (source, target)]
+    if None not in names:
+        wanted = header.index(names[0]), header.index(names[1])
+    elif len(header) == 2 and names == [None, None]:  # no names: source, then target
         wanted = 0, 1
         yield header[0], header[1]
     else:
         raise DataError(f"{file} has the columns {', '.join(header) or 'none'}: it needs {source} and {target}")
-    for number, row in enumerate(rows, start=2):
+    for number, row in rows:
         if len(row) <= max(wanted):
             raise DataError(
                 f"{file}, line {number:,} has {counted(len(row), 'column')}, and the first line has {len(header)}"
             )
         yield row[wanted[0]], row[wanted[1]]
+
+
+def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the number of the first line of each row of a table, and its cells, without blank rows.
+
+    Raises DataError for a quote that is not closed.
+    """
+    delimiter = TABLES[f".{_stem_and_ending(file)[1]}"]
+    quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
+    # A blank line at the end is a row of its own, unless a quote is still open.
+    rows = csv.reader(chain(text_lines(file), ["\n"]), delimiter=delimiter, quoting=quoting)
+    start, previous = 1, (1, [])
+    try:
+        for row in rows:
+            if previous[1]:
+                yield previous
+            previous, start = (start, row), rows.line_num + 1
+        if previous[1]:
+            start = previous[0]
+            raise csv.Error("the file ends inside a quote")
+    except csv.Error as error:
+        raise DataError(
+            f"{file}, line {start:,} begins a row with a quote that is not closed ({error}): close it, or double the"
+            " quotes inside a sentence"
+        ) from error
 
 
 def _json_lines(file: Path, source: str, target: str) -> Iterator[Pair]:
@@ -177,7 +223,7 @@ def _json_lines(file: Path, source: str, target: str) -> Iterator[Pair]:
         try:
             record = json.loads(line)
             record = record.get("translation", record)  # the form of Hugging Face's data sets
-            pair = record[source], record[target]
+            pair = tuple(record[_find_language(language, record) or language] for language in (source, target))
         except (ValueError, AttributeError, TypeError, KeyError, RecursionError) as error:
             raise DataError(
                 f'{file}, line {number:,} is not of the form {{"{source}": "...", "{target}": "..."}}:'
@@ -195,19 +241,21 @@ def _tmx(file: Path, source: str, target: str) -> Iterator[Pair]:
         units = etree.iterparse(str(file), tag="tu", resolve_entities=False, no_network=True)
         for _, unit in units:
             texts = {
-                _language(each): "".join(each.find("seg").itertext()) for each in unit if each.find("seg") is not None
+                _language_of(each): "".join(each.find("seg").itertext())
+                for each in unit
+                if each.find("seg") is not None
             }
-            if source in texts and target in texts:
-                yield texts[source], texts[target]
+            names = [_find_language(language, texts, regions=True) for language in (source, target)]
+            if None not in names and names[0] != names[1]:
+                yield texts[names[0]], texts[names[1]]
             unit.clear()
     except (etree.XMLSyntaxError, OSError) as error:
         raise DataError(f"{file} cannot be read as TMX ({error}): export it again") from error
 
 
-def _language(variant) -> str:
-    """Return the language of a variant without its region: en-GB -> en."""
-    code = variant.get("{http://www.w3.org/XML/1998/namespace}lang") or variant.get("lang") or ""
-    return code.lower().replace("_", "-").split("-")[0]
+def _language_of(variant) -> str:
+    """Return the language of a variant: en-GB."""
+    return variant.get("{http://www.w3.org/XML/1998/namespace}lang") or variant.get("lang") or ""
 
 
 _READERS: dict[str, Callable[[Path, str, str], Iterator[Pair]]] = {

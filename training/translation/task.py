@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,17 @@ from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
 from captioner.config import DecodingOptions
+from captioner.errors import DataError
 from captioner.files import read_json, write_json
+from captioner.model.devices import choose_device
 from captioner.model.runtime import multiplies_bfloat16
 from captioner.ranks import ALONE, Ranks
 from captioner.translation.bundle import TranslatorBundle, save_translator
-from captioner.translation.config import TranslatorConfig
+from captioner.translation.config import MAX_PIECES, TranslatorConfig
 from captioner.translation.matrix import matrix_figure
 from captioner.translation.model import TranslationModel
 from captioner.translation.subwords import Subwords
-from captioner.translation.translator import Translation, Translator
+from captioner.translation.translator import Translation, Translator, can_read
 from captioner.vocabulary import PAD
 from training.losses import caption_nll
 from training.options import Phase, TranslatorOptions
@@ -66,17 +68,23 @@ class TranslationTask:
         decoding: DecodingOptions,
         device: torch.device | str | None = None,
     ):
-        """device: by default a GPU if there is one. Raises DataError if the text has no words."""
-        self.text, self.options, self.decoding = text, options, decoding
+        """device: by default a GPU if there is one.
+
+        `notes` has sentences about the validation pairs that are left out. Raises DataError if the text has no words,
+        or no validation pair can be read; ConfigError if the device cannot be used.
+        """
+        chosen = choose_device(device)
+        self.options, self.decoding = options, decoding
         train = text.split("train")
         self.source = Subwords.learn(_both_cases(source for source, _ in train), options.source_pieces)
         self.target = Subwords.learn((pair[1] for pair in train), options.target_pieces)
         self.data = PairDataset(train, self.source, self.target, options.caption_share)
-        most = options.validation_pairs or len(text.split("val"))
-        self.validation = sample(text.split("val"), most, stream(options.seed, VALIDATION))
+        readable = tuple(pair for pair in text.split("val") if can_read(pair[0], self.source))
+        self.text = replace(text, splits={**text.splits, "val": readable})
+        self.notes = tuple(_unreadable_note(len(text.split("val")) - len(readable), len(readable)))
+        self.validation = sample(readable, options.validation_pairs or len(readable), stream(options.seed, VALIDATION))
         torch.manual_seed(torch_seed(options.seed, WEIGHTS))
-        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.model = TranslationModel(config, len(self.source), len(self.target)).to(device)
+        self.model = TranslationModel(config, len(self.source), len(self.target)).to(chosen)
 
     def plan(self, current_phase: str = "") -> list[Phase]:
         return [Phase("cross_entropy", self.options.epochs, self.options.learning_rate)]
@@ -181,6 +189,17 @@ class TranslationTask:
     def _sample_indices(self) -> list[int]:
         count = min(SAMPLE_SENTENCES, len(self.validation))
         return [number * len(self.validation) // count for number in range(count)]
+
+
+def _unreadable_note(unreadable: int, readable: int) -> Iterator[str]:
+    """Yield the note about validation pairs that a translator would refuse. Raises DataError if there are no others."""
+    reason = f"too long, or without a letter of the training pairs (at most {MAX_PIECES} pieces of words are read)"
+    if not readable:
+        raise DataError(
+            f"no validation pair can be translated: each source is {reason}; check the languages of the files"
+        )
+    if unreadable:
+        yield f"left out: {unreadable:,} x validation pair whose source is {reason}"
 
 
 def _both_cases(texts: Iterable[str]) -> Iterator[str]:

@@ -47,7 +47,7 @@ export async function getTranslations(id, language, signal) {
 /** The occlusion maps of the caption of this rank, from 1: {rows, columns, maps}. */
 export const getEvidence = (id, rank, signal) => json(`/api/captions/${id}/evidence?caption=${rank}`, { signal });
 
-/** The steps of the caption of this rank, from 1: {caption, attention, rows, columns, steps}. */
+/** The steps of the caption of this rank, from 1: {caption, attention, read, rows, columns, steps}. */
 export const getSteps = (id, rank, signal) => json(`/api/captions/${id}/steps?caption=${rank}`, { signal });
 
 export const listCaptions = (page, perPage) => json(`/api/captions?page=${page}&per_page=${perPage}`);

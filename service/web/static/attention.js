@@ -50,15 +50,16 @@ async function open(id, rank) {
   show(entry, numbers, image);
 }
 
-function show(entry, { caption, attention, rows, columns, steps }, image) {
+function show(entry, { caption, attention, read, rows, columns, steps }, image) {
   const flat = steps.map((step) => ({
     ...step,
     scores: step.scores?.flat() ?? null,
     weights: step.weights.flat(),
-    isHard: attention === "hard",
+    readsOne: read === "location",
   }));
   current = { source: createLocations(entry.image, [rows, columns], image), steps: flat };
-  for (const node of document.querySelectorAll("[data-kind]")) node.hidden = node.dataset.kind !== attention;
+  const kind = attention === "hard" && read === "sum" ? "hard-sum" : attention;
+  for (const node of document.querySelectorAll("[data-kind]")) node.hidden = node.dataset.kind !== kind;
   for (const photo of document.querySelectorAll(".map-photo")) showPhoto(photo, entry.image, caption);
   byId.gridSize.textContent = `${rows} × ${columns} = ${rows * columns}`;
   byId.captionLink.href = `/#${entry.id}`;

@@ -3,11 +3,12 @@ import { getModel } from "./api.js";
 import { counted } from "./counted.js";
 import { percent } from "./figures.js";
 
-/** line: the footer line. kinds: help texts; data-attention is the kind of attention that each explains. */
+/** line: the footer line. kinds: help texts; data-attention is the kind of attention that each explains, as used for captions. */
 export async function showModel(line, kinds) {
   try {
-    const { version, scores, words, attention } = await getModel();
-    for (const kind of kinds) kind.hidden = kind.dataset.attention !== attention;
+    const { version, scores, words, attention, decoding } = await getModel();
+    const used = attention === "hard" && decoding.hard_context === "expected" ? "soft" : attention;
+    for (const kind of kinds) kind.hidden = kind.dataset.attention !== used;
     const splitScores = scores.test ?? scores.validation;
     const parts = [`Captioner ${version}`, `vocabulary of ${counted(words, "word")}`];
     if (typeof splitScores?.CIDEr === "number") parts.push(`CIDEr ${splitScores.CIDEr.toFixed(2)}`);

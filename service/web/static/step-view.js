@@ -9,8 +9,8 @@ const READ = 5; // strongest items shown as what was read
 
 /**
  * elements: by id, in camel case. source: the items, such as those of createLocations.
- * A step is {word, probability, scores: [M] or null, weights: [M], gate, candidates, label_weights, isHard};
- * isHard: it reads the item with the largest weight instead of the sum.
+ * A step is {word, probability, scores: [M] or null, weights: [M], gate, candidates, label_weights, readsOne};
+ * readsOne: it reads the item with the largest weight instead of the sum.
  */
 export function createStepView(elements) {
   let source = null;
@@ -52,10 +52,10 @@ export function createStepView(elements) {
   }
 
   function showSum() {
-    const { weights, gate, isHard } = step;
+    const { weights, gate, readsOne } = step;
     const strongest = largest(weights, READ);
     const total = strongest.reduce((sum, index) => sum + weights[index], 0);
-    const sum = isHard ? "a₁" : `(${sumText(weights, strongest)})`;
+    const sum = readsOne ? "a₁" : `(${sumText(weights, strongest)})`;
     elements.readNumbers.textContent = `z = ${gate.toFixed(2)} × ${sum}`;
     elements.readShare.textContent =
       `These ${strongest.length} ${source.noun}s have ${percent(total)} of the weight.`;

@@ -2,13 +2,12 @@
 
 import csv
 import json
-from pathlib import Path
 
 import pytest
 
 from captioner.bulk.journal import Journal
-from captioner.bulk.outputs import format_of, write_coco, write_csv
-from captioner.errors import ConfigError, DataError
+from captioner.bulk.outputs import write_coco, write_csv
+from captioner.errors import DataError
 
 
 @pytest.fixture
@@ -77,22 +76,3 @@ def test_a_file_that_cannot_be_written_raises_a_readable_error_and_keeps_the_old
     assert (tmp_path / "captions.csv").read_text() == "old"
     with pytest.raises(DataError, match="gone.captions.csv cannot be written"):
         write_csv(entries, tmp_path / "gone" / "captions.csv")
-
-
-@pytest.mark.parametrize(
-    ("output", "given", "found"),
-    [
-        ("a.jsonl", None, "jsonl"), ("a.CSV", None, "csv"), ("a.json", "coco", "coco"), ("folder", "xmp", "xmp"),
-        ("photos.2026", "xmp", "xmp"),
-    ],
-)  # fmt: skip
-def test_the_output_format_follows_the_option_or_the_file_name(output, given, found):
-    assert format_of(Path(output), given) == found
-
-
-@pytest.mark.parametrize(
-    ("output", "given"), [("photo.jpg", None), ("folder", None), ("a.csv", "jsonl"), ("a.json", "xmp"), ("a", "coco")]
-)
-def test_a_format_that_does_not_fit_the_output_name_is_refused(output, given):
-    with pytest.raises(ConfigError, match=f"--output {output}"):
-        format_of(Path(output), given)

@@ -138,6 +138,23 @@ def test_a_photo_whose_copy_cannot_be_written_is_listed_as_failed(run, photos, t
     assert names(output / "captions.unreadable.jsonl") == ["photo-000001.jpg"]
 
 
+def test_no_form_of_inputs_lets_a_copy_replace_an_original(run, photos, tmp_path, monkeypatch):
+    folder = photos(2)
+    photos(2, "other")
+    monkeypatch.chdir(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.glob("*/*.jpg")}
+    for inputs, output in (
+        (sorted(folder.iterdir()), "photos"),  # as the shell expands photos/*.jpg
+        (["photos", "other"], "."),
+        (["photos/photo-000000.jpg"], "photos"),
+        (["photos/*.jpg"], "."),
+    ):
+        status, err = run(*inputs, "--output", output, "--format", "xmp")
+        assert status == 2 and f"error: --output {output} lies among the photos" in err
+        assert not list(tmp_path.rglob("captions*")) and len(before) == 4
+        assert {path: path.read_bytes() for path in before} == before
+
+
 # --- resuming
 
 

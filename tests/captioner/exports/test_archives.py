@@ -64,13 +64,12 @@ def test_no_member_leaves_the_folder_or_takes_the_place_of_another(tmp_path):
         assert not [member for member in tar.getnames() if member.startswith(("/", ".")) or "\\" in member]
 
 
-def test_webdataset_reads_shards(tmp_path):
-    import webdataset
+def test_webdataset_reads_shards():
+    from webdataset.tariterators import group_by_keys, tar_file_expander
 
     records = [*odd_records(), ExportRecord("plain.png", ("a dog", "a cat"), photo_bytes(3, "PNG"))]
-    (tmp_path / "captions-000000.tar").write_bytes(exported("webdataset", records).getvalue())
-    shards = webdataset.WebDataset(str(tmp_path / "captions-000000.tar"), shardshuffle=False)
-    samples = {sample["__key__"]: sample for sample in shards}
+    shard = {"url": "captions-000000.tar", "stream": io.BytesIO(exported("webdataset", records).getvalue())}
+    samples = {sample["__key__"]: sample for sample in group_by_keys(tar_file_expander([shard]))}
     assert len(samples) == 11
     assert [sample["txt"].decode() for sample in samples.values()] == [*CAPTIONS, "a dog\na cat"]
     details = [json.loads(sample["json"]) for sample in samples.values()]
@@ -79,8 +78,6 @@ def test_webdataset_reads_shards(tmp_path):
     assert (details[2]["width"], details[2]["height"], details[2]["confidence"]) == (10, 6, 0.125)
     assert samples["plain"]["jpg"] == PHOTOS[0] and samples["two_dots_in it"]["jpeg"] == PHOTOS[7]
     assert samples["plain-2"]["png"] == photo_bytes(3, "PNG") and samples["deep/er/still"]["jpg"] == PHOTOS[1]
-    decoded, *_ = list(shards.decode("pil"))
-    assert decoded["jpg"].size == (8, 6) and decoded["txt"] == CAPTIONS[0]
 
 
 def test_copies_carry_the_captions():

@@ -116,6 +116,17 @@ def test_a_copy_that_cannot_be_written_raises_a_readable_error(photo, tmp_path):
         write_copy(str(path), str(path), str(path / "x.jpg"), CAPTION)
 
 
+def test_a_copy_never_replaces_its_photo(photo, tmp_path):
+    path = photo("a.jpg")
+    before = path.read_bytes()
+    (tmp_path / "link.jpg").symlink_to(path)
+    (tmp_path / "same").symlink_to(tmp_path)
+    for target in (path, tmp_path / "link.jpg", tmp_path / "same" / "a.jpg"):
+        with pytest.raises(ImageError, match="a.jpg was not copied, as its copy would replace the photo: name another"):
+            write_copy("a.jpg", str(path), str(target), CAPTION)
+        assert path.read_bytes() == before
+
+
 def test_without_exiv2_the_error_names_the_package_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "exiv2", None)
     with pytest.raises(ConfigError, match="--format xmp needs .*pip install exiv2"):

@@ -19,6 +19,16 @@ def test_a_new_sidecar_holds_exactly_the_text(tmp_path, on_conflict):
     assert len(os.listdir(tmp_path / "deep")) == len(CAPTIONS)
 
 
+@pytest.mark.parametrize("on_conflict", ["skip", "keep-copy", "overwrite"])
+@pytest.mark.parametrize("stem", ["x" * 246, "\U0001f415" * 60, "quotes \" and '", "line\nbreak"])
+def test_a_sidecar_has_any_name_that_a_photo_can_have(tmp_path, stem, on_conflict):
+    photo = tmp_path / f"{stem}.jpg"
+    photo.touch()
+    path = tmp_path / FolderSidecars(".txt").name(str(photo))
+    assert path.name == f"{stem}.txt" and write_sidecar("a photo", str(path), "a dog", on_conflict)
+    assert path.read_text() == "a dog" and len(os.listdir(tmp_path)) == 2
+
+
 def test_a_text_that_is_there_stays_by_default(tmp_path):
     (tmp_path / "a.txt").write_text("mine")
     assert not write_sidecar("a.jpg", str(tmp_path / "a.txt"), "new", "skip")

@@ -61,6 +61,7 @@ def test_a_damaged_file_is_named(folder, name, content):
         (lambda config: config | {"translator": config["translator"] | {"hidden_dim": 10**9}}, "at most"),
         (lambda config: config | {"translator": config["translator"] | {"labels": 8}}, "0 for a translator"),
         (lambda config: config | {"translator": config["translator"] | {"summary": "first"}}, "summary"),
+        (lambda config: config | {"translator": config["translator"] | {"attention": "hard"}}, "choose soft or none"),
         (lambda config: config | {"decoding": {"beam_width": 0}}, "beam_width"),
     ],
 )

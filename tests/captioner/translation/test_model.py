@@ -5,7 +5,8 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from captioner.decoding import decode
-from captioner.translation.config import TRANSLATION
+from captioner.ranks import BatchSlice
+from captioner.translation.config import TRANSLATION, TRANSLATOR_ATTENTIONS
 
 SENTENCES = [[7, 9, 5], [8, 4, 6, 10, 12, 11], [20]]
 TARGET = torch.tensor([[[1, 5, 8, 9]]])
@@ -17,7 +18,7 @@ def padded(sentences, length=None):
 
 
 @pytest.mark.parametrize("score", ["additive", "dot", "general"])
-@pytest.mark.parametrize("attention", ["soft", "none", "hard"])
+@pytest.mark.parametrize("attention", TRANSLATOR_ATTENTIONS)
 @pytest.mark.parametrize("summary", ["none", "last", "mean"])
 def test_padding_changes_nothing(make_translator, score, attention, summary):
     model = make_translator(score=score, attention=attention, summary=summary).model
@@ -47,6 +48,20 @@ def test_the_mean_leaves_out_padding_and_the_last_state_is_that_of_each_directio
         torch.testing.assert_close(mean[number], own.mean(dim=0))
         torch.testing.assert_close(last[number], torch.cat([own[-1, :5], own[0, 5:]]))
         assert padding[number].sum() == 6 - len(sentence)
+
+
+@pytest.mark.parametrize("attention", TRANSLATOR_ATTENTIONS)
+@pytest.mark.parametrize("summary", ["none", "last", "mean"])
+def test_a_rank_without_a_sentence_gives_every_parameter_the_gradient_zero(make_translator, attention, summary):
+    model = make_translator(attention=attention, summary=summary).model.train()
+    model(padded(SENTENCES), TARGET.expand(3, -1, -1)).logits.sum().backward()
+    trained = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
+    model.zero_grad(set_to_none=True)
+    output = model(padded(SENTENCES)[:0], TARGET.expand(0, -1, -1), BatchSlice(0, 1))
+    assert output.logits.shape[:3] == (0, 1, 4) and output.alphas.shape[0] == 0
+    output.logits.sum().backward()
+    gradients = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
+    assert gradients.keys() == trained and not any(gradient.any() for gradient in gradients.values())
 
 
 @pytest.mark.parametrize("beam", [1, 4])

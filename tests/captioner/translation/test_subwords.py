@@ -71,6 +71,13 @@ def test_pieces_are_grouped_into_words(subwords, text, words):
     assert [index for _, group in groups for index in range(len(ids))[group]] == list(range(len(ids)))  # no gap
 
 
+@pytest.mark.parametrize("text", ["\x07 a dog runs", "a \x01 dog\ud800 runs \x02", "\x00a dog \n\x07\truns"])
+def test_control_characters_shift_no_word(subwords, text):
+    ids = subwords.encode(text)
+    assert ids == subwords.encode("a dog runs")
+    assert [word for word, _ in subwords.words(ids, text)] == ["a", "dog", "runs"]
+
+
 def test_in_scripts_without_spaces_each_piece_is_a_word():
     japanese = Subwords.learn(["犬が走る。", "犬が草の上を走る。"] * 3, 30)
     ids = japanese.encode("犬が走る。")
@@ -85,7 +92,10 @@ def test_in_scripts_without_spaces_each_piece_is_a_word():
         ("l\u2019eau", "l'eau"),
         ("u\u0308ber", "\u00fcber"),
         (f"a{SPACE}b", "a_b"),
-        ("\ud800 dog", " dog"),
+        ("\ud800 dog", "dog"),
+        ("\x07 a \x01 dog \x02", "a dog"),
+        ("u\x07\u0308ber", "\u00fcber"),
+        (" \x00\n", ""),
     ],
 )
 def test_normalising_a_text(text, normal):

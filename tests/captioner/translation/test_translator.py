@@ -5,10 +5,12 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
-from captioner.errors import TextError
-from captioner.translation.config import MAX_PIECES
+from captioner.errors import ConfigError, TextError
+from captioner.translation.config import MAX_PIECES, TRANSLATION
 from captioner.translation.translator import Translator
+from captioner.vocabulary import END
 
 SENTENCES = ["A dog runs.", "Two men ride a red bicycle over the grass.", "a woman", "A dog, and a book!"]
 
@@ -70,6 +72,50 @@ def test_nothing_is_translated_if_one_text_is_refused(translator, monkeypatch):
     monkeypatch.setattr(translator, "_translate", lambda *arguments: pytest.fail("translated"))
     with pytest.raises(TextError):
         translator.translate(["a dog", ""])
+
+
+def test_a_text_that_is_refused_can_get_an_empty_translation_in_its_place(translator):
+    texts = [SENTENCES[0], "...", SENTENCES[1], "", "\u266a", "dog " * (MAX_PIECES + 1)]
+    found = translator.translate(texts, strict=False)
+    assert [each.text for each in found] == [
+        translator.translate([text])[0].text if text in SENTENCES else "" for text in texts
+    ]
+    assert found[1].words == () and found[1].weights.size == 0 and found[1].probability == 0
+    options = dataclasses.replace(translator.decoding, captions_per_image=2)
+    assert [len(ranked) for ranked in translator.translations(texts, options, strict=False)] == [2, 1, 2, 1, 1, 1]
+    with pytest.raises(TextError):
+        translator.translate(texts)
+
+
+def steps_of(translator, monkeypatch, text):
+    """Return the number of decoding steps of a translation, and its number of pieces."""
+    steps, step = [], translator.model.decoder.step
+    monkeypatch.setattr(translator.model.decoder, "step", lambda *arguments: steps.append(1) or step(*arguments))
+    lengths, make = [], translator._translation
+    monkeypatch.setattr(
+        translator, "_translation",
+        lambda hypotheses, *rest: lengths.append(int(hypotheses.lengths[0, 0])) or make(hypotheses, *rest),
+    )  # fmt: skip
+    translator.translate([text], TRANSLATION)
+    return len(steps), lengths[0]
+
+
+def test_a_translation_may_be_as_long_as_the_longest_text(translator, monkeypatch):
+    with torch.no_grad():
+        translator.model.decoder.output_bias[END] = -100.0  # it ends only where it must
+    assert steps_of(translator, monkeypatch, "A dog runs.") == (MAX_PIECES + 1, MAX_PIECES)
+
+
+def test_the_search_stops_when_no_hypothesis_goes_on(translator, monkeypatch):
+    with torch.no_grad():
+        translator.model.decoder.output_bias[END] = 5.0
+    steps, length = steps_of(translator, monkeypatch, "A dog runs.")
+    assert length <= steps < 10
+
+
+def test_a_device_that_cannot_be_used_is_named(tiny_translator):
+    with pytest.raises(ConfigError, match="the device abacus cannot be used"):
+        Translator(tiny_translator, "abacus")
 
 
 def test_probabilities_of_pieces_multiply_to_those_of_words(translator):

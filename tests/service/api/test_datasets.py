@@ -41,7 +41,7 @@ def test_an_uploaded_zip_gets_a_report(client):
     report = document["report"]
     assert report["total"]["images"] == 27 and report["format"] == "table" and report["drawn_splits"]
     assert {count["split"] for count in report["splits"]} >= {"train", "val"}
-    assert report["unknown_words"]["words"] == 3  # zebra, ein, käfer
+    assert report["unknown_words"]["words"] == 2  # ein, käfer
     assert report["languages"][0][0] == "en"
     assert {"images/1.jpg", "images/copy.jpg"} in [set(same["paths"]) for same in report["same_images"]]
     counts = report["problem_counts"]

@@ -6,9 +6,11 @@ from dataclasses import replace
 import httpx
 import numpy as np
 import pytest
+import torch
 
 from captioner.bundle import save_bundle
 from captioner.captioner import Captioner
+from captioner.model.label_attention import LabelAttention, Labels
 from captioner.steps import CaptionSteps
 from captioner.vocabulary import END
 from service.store.archives import pack
@@ -55,7 +57,8 @@ def test_steps_equal_the_librarys(running, client, document):
         answer, expected = steps_of(client, document, caption=rank), captioner.steps(photo, caption)
         assert answer["caption"] == expected_document["caption"] == caption.text
         assert [step["word"] for step in answer["steps"]] == list(caption.words)
-        assert answer["attention"] == "soft" and (answer["rows"], answer["columns"]) == caption.alphas.shape[1:]
+        assert (answer["attention"], answer["read"]) == ("soft", "sum")
+        assert (answer["rows"], answer["columns"]) == caption.alphas.shape[1:]
         for name, values in (("scores", expected.scores), ("weights", expected.alphas)):
             np.testing.assert_allclose(values_of(answer, name), values.reshape(caption.alphas.shape), atol=1e-5)
         np.testing.assert_allclose(values_of(answer, "gate"), expected.gates, atol=1e-5)
@@ -89,6 +92,15 @@ def test_without_attention_there_are_no_scores_and_weights_are_uniform(start, ti
         np.testing.assert_allclose(step["weights"], 1 / (answer["rows"] * answer["columns"]), atol=1e-6)
 
 
+@pytest.mark.parametrize(("hard_context", "read"), [("likeliest", "location"), ("expected", "sum")])
+def test_the_answer_says_what_hard_attention_read(start, tiny_config, jpeg, hard_context, read):
+    bundle = make_tiny_bundle(config=replace(tiny_config, attention="hard"))
+    bundle = replace(bundle, decoding=replace(bundle.decoding, hard_context=hard_context))
+    client = start(Captioner(bundle, "cpu")).client
+    answer = steps_of(client, create_caption(client, jpeg))
+    assert (answer["attention"], answer["read"]) == ("hard", read)
+
+
 def test_labels_have_weights(start, labelled_bundle, jpeg):
     client = start(Captioner(labelled_bundle, "cpu")).client
     document = create_caption(client, jpeg)
@@ -96,6 +108,25 @@ def test_labels_have_weights(start, labelled_bundle, jpeg):
     for step in steps_of(client, document)["steps"]:
         assert [label["name"] for label in step["label_weights"]] == [*names, None]
         assert sum(label["weight"] for label in step["label_weights"]) == pytest.approx(1, abs=1e-5)
+
+
+def test_label_weights_have_the_names_of_the_recomputed_labels(start, labelled_bundle, jpeg, monkeypatch):
+    """The photo is compressed once more when it is stored, which may change the order of equally likely labels."""
+    client = start(Captioner(labelled_bundle, "cpu")).client
+    document = create_caption(client, jpeg)
+    before = steps_of(client, document)["steps"]
+    labels_of = LabelAttention.labels_of
+
+    def flipped_labels_of(attention: LabelAttention, mean: torch.Tensor) -> Labels:
+        labels = labels_of(attention, mean)
+        return Labels(labels.classes.flip(-1), labels.probabilities.flip(-1))
+
+    monkeypatch.setattr(LabelAttention, "labels_of", flipped_labels_of)
+    for step, step_before in zip(steps_of(client, document)["steps"], before, strict=True):
+        weights, weights_before = (
+            {label["name"]: label["weight"] for label in each["label_weights"]} for each in (step, step_before)
+        )
+        assert list(weights) != list(weights_before) and weights == pytest.approx(weights_before, abs=1e-5)
 
 
 def test_a_busy_service_answers_503_and_steps_wait_with_occlusion_maps(start, jpeg):

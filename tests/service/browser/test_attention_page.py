@@ -197,7 +197,6 @@ def test_a_words_candidates_have_their_probabilities(page, steps):
         text = candidate["text"] or "end of the caption"
         assert label == (f"{text} (in the caption)" if candidate["text"] == steps[1]["word"] else text)
     expect(page.locator("#candidate-list .chosen")).to_have_count(1)
-    expect(page.locator("#label-weights")).to_be_hidden()
 
 
 def test_a_word_that_is_no_candidate_is_added(page):
@@ -342,6 +341,24 @@ def test_without_attention_the_page_says_so(visit, start, tiny_config):
         expect(page.locator(hidden)).to_be_hidden()
     expect(page.locator("#softmax-spread")).to_contain_text("spread over 4 of 4 locations")
     check_accessible(page)
+
+
+@pytest.mark.parametrize("hard_context", ["likeliest", "expected"])
+def test_the_page_says_what_hard_attention_read(visit, start, tiny_config, hard_context):
+    bundle = tiny_bundle(config=replace(tiny_config, attention="hard"))
+    bundle = replace(bundle, decoding=replace(bundle.decoding, hard_context=hard_context))
+    client = start(Captioner(bundle, "cpu")).client
+    document = create_caption(client)
+    page = visit(f"/attention?caption={document['id']}", client)
+    expect(page.locator("#steps")).to_be_visible()
+    reads_one = hard_context == "likeliest"
+    expect(page.get_by_text("it reads the one location with the largest weight")).to_be_visible(visible=reads_one)
+    expect(page.get_by_text("but for captions it reads the sum")).to_be_visible(visible=not reads_one)
+    expect(page.locator("#read-numbers")).to_have_text(re.compile("× a₁$" if reads_one else r"× \(0\.\d+ a₁ \+ "))
+    page = visit("/", client)
+    expect(page.locator("#model")).not_to_be_empty()
+    hint = page.locator("[data-attention=hard]")
+    assert (hint.get_attribute("hidden") is None) == reads_one
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

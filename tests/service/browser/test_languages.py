@@ -198,8 +198,8 @@ def test_a_pinned_word_of_one_text_releases_that_of_the_other(page):
     expect(words(page).nth(2)).to_have_attribute("aria-pressed", "true")
     translated(page).nth(0).click()
     expect(words(page).nth(2)).to_have_attribute("aria-pressed", "false")
-    page.keyboard.press("Escape")
     away(page)
+    page.keyboard.press("Escape")
     expect(translated(page).nth(0)).to_have_attribute("aria-pressed", "false")
     assert not heat_on(page)[:, :, 3].any()
 

@@ -16,7 +16,7 @@ def test_warnings_of_blank_and_truncated_pictures_are_shown(visit, shipped, tmp_
 
     caption(page, blank)
     expect(warnings.get_by_role("listitem")).to_have_text([document_of(page, shipped)["warnings"][0]["message"]])
-    expect(page.locator("#status")).to_have_text(f"{warnings.inner_text()} Caption: {' '.join(words_of(page))}")
+    expect(page.locator("#status")).to_contain_text(f"{warnings.inner_text()} Caption: {' '.join(words_of(page))}")
     assert Axe().run(page).response["violations"] == []
     screenshot(page, "warning-blank", full_page=False)
     address = page.url

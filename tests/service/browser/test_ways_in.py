@@ -73,7 +73,7 @@ def test_a_chosen_photo_is_shown_and_captioned(visit, shipped):
     assert shows_caption_of_the_api(page, shipped)
     text = document_of(page, shipped)["caption"]
     expect(page.locator("#photo-image")).to_have_attribute("alt", text)
-    expect(page.locator("#status")).to_have_text(f"Caption: {text}")
+    expect(page.locator("#status")).to_contain_text(f"Caption: {text}")
     expect(page).to_have_title(f"{text} – Captioner")
 
 

@@ -26,10 +26,16 @@ def reading(page: Page):
 
 
 def reading_of(document: dict, index: int) -> str:
-    """Return the page's wording for a word with a probability between 10 % and 99 %."""
+    """Return the page's wording for a word of a caption with a confidence."""
     word = document["words"][index]
-    text = f"{word['text']} · {word['probability'] * 100:.0f} % sure · gate {word['gate']:.2f}"
-    return f"{text}, attention spread out" if word["spread"] > 0.4 else text
+    if word["map_of"] == "label":
+        notes = [f"bright: the label “{word['label']}”"]
+    else:
+        spread = "attention spread out" if word["spread"] > 0.4 else ""
+        named = f"named by the label “{word['label']}”" if word["label"] else ""
+        notes = [", ".join(filter(None, (spread, named)))]
+    wording = {"guess": "a guess"}.get(word["wording"], word["wording"])
+    return " · ".join([word["text"], *(filter(None, (wording, *notes)))])
 
 
 def test_pointing_at_a_word_shows_its_map_and_leaving_hides_it(page, shipped):
@@ -59,6 +65,12 @@ def test_a_pinned_word_stays_until_it_is_unpinned(page, shipped):
     assert not shows_map(page)
 
 
+REACHED = """() => {
+  const { id, classList } = document.activeElement;
+  return id || [...classList].filter((name) => ["word", "active"].includes(name)).join(" ");
+}"""
+
+
 def test_everything_is_reachable_by_keyboard(visit, shipped):
     page = visit()
     expect(page.locator(".example")).to_have_count(7)
@@ -71,7 +83,7 @@ def test_everything_is_reachable_by_keyboard(visit, shipped):
     reached = []
     for _ in ("places", "word", *offered, "play"):
         page.keyboard.press("Tab")
-        reached.append(page.evaluate("() => document.activeElement.id || document.activeElement.className"))
+        reached.append(page.evaluate(REACHED))
     assert reached == ["places", "word active", *offered, "play"]
     for _ in (*offered, "word"):
         page.keyboard.press("Shift+Tab")

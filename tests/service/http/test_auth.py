@@ -102,6 +102,18 @@ def test_guesses_are_limited_per_address():
     guard.check("Bearer 0123456789abcdef", "b")
 
 
+def test_guesses_from_all_addresses_of_an_ipv6_network_count_together():
+    guard = Guard("0123456789abcdef")
+    for number in range(MAX_FAILURES):
+        with pytest.raises(TokenWrong):
+            guard.check("Bearer guess", f"2001:db8::{number}:1")
+    with pytest.raises(TooManyFailures):
+        guard.check("Bearer guess", "2001:db8::ffff:1")
+    assert not guard.allows({"AUTHORIZATION": "Bearer 0123456789abcdef"}, "2001:db8::ffff:2%eth0")
+    guard.check("Bearer 0123456789abcdef", "2001:db8:0:1::1")
+    guard.check("Bearer 0123456789abcdef", "::ffff:10.0.0.1")
+
+
 def test_the_token_is_needed_for_changes_and_for_admin_data():
     for method, path in (
         ("GET", "/api/datasets"), ("POST", "/api/datasets"), ("GET", "/api/trainings/x/events"), ("GET", "/api/models"),

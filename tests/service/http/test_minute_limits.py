@@ -6,7 +6,7 @@ import time
 import pytest
 
 from service.http import minute_limits
-from service.http.minute_limits import MinuteLimit
+from service.http.minute_limits import MinuteLimit, client_of
 from tests.support.servers import redis_address, redis_process
 
 
@@ -18,6 +18,23 @@ def limits(tmp_path) -> list[MinuteLimit]:
 
 def counts(*limits: MinuteLimit, requests: int = 4) -> list[int | None]:
     return [limits[number % len(limits)].count("a") for number in range(requests)]
+
+
+@pytest.mark.parametrize(
+    ("address", "client"),
+    [
+        ("10.0.0.1", "10.0.0.1"),
+        ("::ffff:10.0.0.1", "10.0.0.1"),
+        ("2001:db8::1", "2001:db8::/64"),
+        ("2001:db8::ffff:1%eth0", "2001:db8::/64"),
+        ("2001:db8:0:1::1", "2001:db8:0:1::/64"),
+        ("localhost", "localhost"),
+        ("", "unknown"),
+        (None, "unknown"),
+    ],
+)
+def test_an_ipv6_network_counts_as_one_client(address, client):
+    assert client_of(address) == client
 
 
 def test_refused_requests_do_not_count(limits):

@@ -217,6 +217,7 @@ def test_invalid_requests_and_diverged_trainings_are_reported(service, dataset, 
     requests = {
         "unknown option epoch": {"options": {"epoch": 3}},
         "patience must be": {"options": {"patience": 0}},
+        "learning_rate must be": {"options": {"learning_rate": 10**400}},
         "by --seed": {"options": {"seed": 1}},
         "leave it out, or change start": {"start": "scratch", "replay": dataset},
     }

@@ -1,5 +1,7 @@
 """Versions are stored whole, exactly one is current, and no concurrent process breaks them."""
 
+import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -15,6 +17,8 @@ from sqlalchemy import select
 import service.store.versions
 from captioner.bundle import DEFAULT_BUNDLE, load_bundle, save_bundle
 from captioner.errors import BundleError
+from captioner.labels.names import LabelNames
+from captioner.model.weights import tensors_sha256
 from service.settings import Settings
 from service.store.fingerprint import model_version
 from service.store.leftovers import ABANDONED_SECONDS
@@ -52,6 +56,26 @@ def facts(name="dogs"):
 def test_a_recalibrated_captioner_is_another_version(tiny_bundle):
     first, second = (replace(tiny_bundle, confidence=drawn_model(64, odds)) for odds in (0.0, 1.0))
     assert len({model_version(bundle) for bundle in (tiny_bundle, first, second)}) == 3
+
+
+def test_a_captioner_with_corrected_label_names_is_another_version(versions, labelled_bundle, tmp_path):
+    names = labelled_bundle.label_names.to_json()
+    corrected = LabelNames.from_json([*names[:2], {**names[2], "names": ["meadow"]}])
+    other_words = LabelNames.from_json([*names[:2], {**names[2], "words": ["green"]}])
+    ids = []
+    for label_names in (labelled_bundle.label_names, corrected, other_words):
+        folder = tmp_path / f"bundle{len(ids)}"
+        save_bundle(replace(labelled_bundle, label_names=label_names), folder)
+        ids.append(versions.add(folder, facts()).id)
+    assert len(set(ids)) == 3
+    assert load_bundle(versions.get(ids[1]).bundle).label_names == corrected
+
+
+def test_a_captioner_without_label_names_keeps_its_version(tiny_bundle):
+    """The digits are those of versions from before labels and confidence models."""
+    parts = [tiny_bundle.config.to_json(), tiny_bundle.decoding.to_json(), list(tiny_bundle.vocabulary.words)]
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode() + tensors_sha256(tiny_bundle.model).encode())
+    assert model_version(tiny_bundle) == digest.hexdigest()[:12]
 
 
 def test_without_versions_the_built_in_captioner_is_current(versions):

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from captioner.captioner import Captioner
+from captioner.errors import DataError
 from tests.support.shapes import draw_shapes
 from training.data.records import read_records
 from training.evaluation.compare import compare, held_out_photos
@@ -53,6 +54,13 @@ def test_both_captioners_are_scored_and_shown_on_the_same_photos(captioners, tmp
 def test_one_held_out_photo_is_enough(captioners, tmp_path):
     result = compare(captioners, shapes(tmp_path / "new", train=2, val=1), None, tmp_path / "out")
     assert len(result["photos"]) == 1 and result["scores"]["replay"] is None
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_captioned(tmp_path):
+    (tmp_path / "out").write_text("a file")
+    data = shapes(tmp_path / "new", train=2, val=1)
+    with pytest.raises(DataError, match="cannot be created"):
+        compare({}, data, None, tmp_path / "out", on_progress=lambda *_, **__: pytest.fail("began to caption"))
 
 
 @pytest.mark.parametrize(

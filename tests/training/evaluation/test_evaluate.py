@@ -17,6 +17,7 @@ from captioner.captioner import Caption, Captioner
 from captioner.config import DecodingOptions
 from captioner.errors import DataError
 from captioner.images.photo import ImageFrame, fit_image, open_image
+from captioner.ranks import Ranks
 from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
 from training.data.records import ImageRecord
 from training.evaluation import evaluate as evaluation
@@ -102,6 +103,28 @@ def evaluated(records, tmp_path_factory):
     captioner = ColourCaptioner()
     metrics = evaluate(captioner, records, output, OPTIONS, 2, progress=False, details={"bundle": "<u>mine</u>"})
     return output, metrics, captioner
+
+
+@dataclasses.dataclass(frozen=True)
+class SecondRank(Ranks):
+    """The second of two ranks, without the first."""
+
+    rank: int = 1
+    size: int = 2
+
+    def map(self, work, count):
+        for number in range(self.rank, count, self.size):
+            work(number)
+        return iter(())
+
+    def from_leader(self, make):
+        raise AssertionError("scoring may take longer than ranks wait")
+
+
+def test_no_other_rank_waits_for_the_scores(records, tmp_path):
+    captioner = ColourCaptioner()
+    assert evaluate(captioner, records, tmp_path / "new", OPTIONS, 1, progress=False, ranks=SecondRank()) == {}
+    assert sum(count for count, _ in captioner.batches) == 1 and not (tmp_path / "new").exists()
 
 
 @pytest.fixture
@@ -323,7 +346,7 @@ def test_impossible_evaluations_are_refused_before_captioning(records, tmp_path)
         ([], tmp_path, "nothing to score"),
         ([records[2], without_references], tmp_path, "image 2 has no reference"),
         ([records[0], records[2], records[0]], tmp_path, "image 2 occurs twice"),
-        (records, blocking_file, "cannot be created for the evaluation"),
+        (records, blocking_file, "cannot be created: "),
         ([records[1], records[4]], tmp_path, "none of the 2 photos .*broken.jpg"),
     ]:
         with pytest.raises(DataError, match=message):

@@ -5,9 +5,12 @@ import dataclasses
 import pytest
 
 from captioner.bundle import load_bundle
+from captioner.ranks import Ranks
 from tests.support.confidence_models import drawn_model
 from tests.support.training_runs import ONE_PHASE
+from training.captioning import CaptioningTask
 from training.confidence import learning as confidence
+from training.progress import ignore_progress
 
 
 @pytest.fixture
@@ -51,6 +54,16 @@ def test_with_too_few_photos_a_sentence_explains_the_missing_confidence(run, cap
     assert load_bundle(bundle).confidence is None
     out = capsys.readouterr().out
     assert "captions get no confidence: there are 3 validation photos to learn it from, and 50 are needed" in out
+
+
+def test_no_other_rank_waits_for_the_calibration(run, make_setup, calls):
+    """It may take longer than ranks wait. These ranks are not connected: whatever waits for another one fails."""
+    bundle = run("run", dataclasses.replace(ONE_PHASE, confidence=False))
+    task = CaptioningTask(make_setup(ONE_PHASE), ONE_PHASE)
+    task.finish(bundle.parent, ignore_progress, Ranks(1, 2))
+    assert not calls
+    task.finish(bundle.parent, ignore_progress, Ranks(0, 2))
+    assert len(calls) == 1 and load_bundle(bundle).confidence is not None
 
 
 def test_a_run_calibrates_only_if_its_options_say_so(run, calls):

@@ -185,6 +185,16 @@ def test_a_phase_stops_without_progress_and_the_next_starts_from_the_best(
     assert best.bundle.metrics["validation"]["CIDEr"] == 0.71
 
 
+def test_the_last_epoch_is_kept_on_request(run, tmp_path, script_ciders):
+    validated = script_ciders(0.5, 0.7, 0.6)
+    bundle = run("run", dataclasses.replace(ONE_PHASE, epochs=3, patience=1, keep="last"))
+    assert [(line["CIDEr"], line["best"]) for line in lines_of(tmp_path / "run")] == [
+        (0.5, True), (0.7, True), (0.6, True),
+    ]  # fmt: skip
+    for name, tensor in captioner.load(bundle, "cpu").model.state_dict().items():
+        assert torch.equal(tensor, validated[2][name].half().to(tensor.dtype)), name
+
+
 def test_fine_tuning_changes_the_last_stages_and_no_statistics(make_setup, tmp_path):
     options = dataclasses.replace(ALL_PHASES, self_critical_epochs=0)
     setup = make_setup(options)

@@ -78,7 +78,7 @@ APPLIED = {
 }
 """Option -> the run in which it matters, and another value, which must change the result of training."""
 
-SHOWN_BY_TESTS_OF_THEIR_OWN = {"patience", "confidence"}
+SHOWN_BY_TESTS_OF_THEIR_OWN = {"patience", "confidence", "keep"}
 
 REFUSED = {
     "min_count": ("captions", 2, "it selected the words"),
@@ -290,6 +290,19 @@ def test_changed_patience_applies_at_once(train_scenario, tmp_path, monkeypatch,
     assert state_of(run)["progress"]["stale_epochs"] == 1
     train_scenario("captions", replace(options, patience=patience), run, resume=True)
     assert len(lines_of(run)) == phases
+
+
+def test_keep_last_undoes_an_early_stop(train_scenario, tmp_path, capsys):
+    options = replace(ONE_PHASE, epochs=3, learning_rate=1e-9, patience=1)  # nothing is learned: epoch 2 is no better
+    run = train_scenario("captions", options, tmp_path / "run")
+    assert [line["best"] for line in lines_of(run)] == [True, False]
+    capsys.readouterr()
+    train_scenario("captions", replace(options, epochs=4, clip_norm=0.1), run, resume=True)
+    output = "".join(capsys.readouterr())
+    assert len(lines_of(run)) == 2 and "epochs, clip_norm changed nothing" in output
+    assert "ended after 1 epoch without a better score (--patience); give a --patience above 1 or --keep" in output
+    train_scenario("captions", replace(options, keep="last"), run, resume=True)
+    assert [line["best"] for line in lines_of(run)] == [True, False, True]
 
 
 def test_dropout_is_the_only_option_of_the_captioner_that_may_change(

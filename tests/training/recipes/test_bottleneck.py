@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.parallel_texts import PAIRS, write_pairs
 from training.recipes import bottleneck
+from training.translation.parallel_text import read_parallel
 
 
 @pytest.mark.parametrize(
@@ -14,6 +15,33 @@ from training.recipes import bottleneck
 def test_consecutive_pairs_are_joined(count, sources):
     joined = bottleneck.join_pairs([(letter, letter.upper()) for letter in "abcde"], count)
     assert joined == [(source, source.upper()) for source in sources]
+
+
+def options_of(data, output, source="en", target="de"):
+    names = {"data": data, "output": output, "source": source, "target": target}
+    return bottleneck._parser().parse_args(
+        [part for name, value in names.items() for part in (f"--{name}", str(value))]
+    )
+
+
+def test_sentences_with_line_breaks_become_lines(tmp_path):
+    pairs = [{"en": english.replace(" ", "\r\n", 1), "de": german.replace(" ", "\n\n")} for english, german in PAIRS]
+    for split in ("train", "val"):
+        (tmp_path / f"{split}.jsonl").write_text("".join(f"{json.dumps(pair)}\n" for pair in pairs))
+    output = tmp_path / "out"
+    output.mkdir()
+    bottleneck._prepare_data(options_of(tmp_path, output))
+    assert read_parallel(output / "data", "en", "de").split("val") == tuple(PAIRS)
+
+
+@pytest.mark.parametrize("changed", [{"source": "fr"}, {"target": "fr"}, {"data": "other"}])
+def test_data_is_prepared_again_for_other_languages_or_files(tmp_path, changed):
+    names = {"data": tmp_path, "output": tmp_path / "out"}
+    before, again, after = (
+        bottleneck.make_steps(options_of(**values))[0] for values in (names, names, names | changed)
+    )
+    assert before.name == after.name == "data"
+    assert before.arguments == again.arguments != after.arguments
 
 
 def result(*bleu):
@@ -35,7 +63,7 @@ def test_all_variants_are_trained_and_measured_once(tmp_path, monkeypatch):
     data = tmp_path / "data"
     data.mkdir()
     write_pairs(data, "train", PAIRS * 2)
-    write_pairs(data, "val", PAIRS[:6])
+    write_pairs(data, "val", [*PAIRS[:6], ("...", "...")])  # the translator cannot read the last one
     tiny = ["--hidden-dim", "8", "--embedding-dim", "8", "--source-hidden-dim", "4", "--source-embedding-dim", "4"]
     tiny += ["--attention-dim", "4", "--source-pieces", "40", "--target-pieces", "40", "--max-words", "5"]
     original = bottleneck.fit_arguments

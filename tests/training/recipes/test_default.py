@@ -106,12 +106,17 @@ def test_the_smoke_recipe_makes_a_captioner_of_drawn_photos_and_resumes(tmp_path
     assert default.main(["--smoke", "--output", str(output)]) == 0
     bundle = load_bundle(output / "bundle")
     assert bundle.config.encoder == "efficientnet_lite0" and bundle.config.labels == 2 and bundle.config.text
-    assert set(bundle.metrics["validation"]["by_data"]) == {"flickr8k", "coco"}
+    validation = bundle.metrics["validation"]
+    assert set(validation["by_data"]) == {"flickr8k", "coco"}
+    for name in ("attention_correctness", "pointing"):  # of the averaged weights, not of the run's best epoch
+        assert validation[name] == validation["by_data"]["flickr8k"][name]
     assert bundle.metrics["test"]["images"] == 6 and bundle.metrics["recipe"]["command"].endswith("--smoke")
     results = json.loads((output / "decoding.json").read_text())
     best = max(results, key=lambda entry: entry["CIDEr"])
     assert bundle.decoding.to_json() == best["decoding"]
     assert not (output / "decoding-features").exists()
+    recipe = load_recipe(default.RECIPES / "smoke.json")
+    assert {**results[0]["decoding"], **recipe.validation} == results[0]["decoding"]  # where the choice starts
     assert "Made by `python -m training.recipes.default --smoke`" in bundle.card
     phases = [json.loads(line)["phase"] for line in (output / "run" / "log.jsonl").read_text().splitlines()]
     assert phases == ["cross_entropy"] * 2 + ["fine_tune", "self_critical"]

@@ -83,7 +83,7 @@ def test_decodings_are_scored_on_the_validation_photos_of_all_data_sets(choice, 
 def test_the_card_has_the_scores_of_the_evaluations_and_how_it_was_made():
     values = {**dict.fromkeys(METRICS, 0.25), "images": 7}
     with_boxes = values | {"grounding": {"references": {"head": {"attention_correctness": 0.7, "pointing": 0.8}}}}
-    recipe = load_recipe(RECIPES / "smoke.json")
+    recipe = replace(load_recipe(RECIPES / "smoke.json"), notes=("Be kind.",))
     best = {"epoch": 4, "phase": "fine_tune"}
     seconds = {"captions": 3700.0, "average": 1.0}
     description = describe_recipe("python -m recipe", recipe, best, seconds, "2 CPU cores")
@@ -102,10 +102,13 @@ def test_the_card_has_the_scores_of_the_evaluations_and_how_it_was_made():
     assert "Head nouns with boxes, a, val: attention correctness 0.700, pointing 0.800." in card
     text = " ".join(card.split())
     assert "Made by `python -m recipe` in 2 training runs. Stages: captions (epochs 2, batch_size 6" in text
-    assert "the mean of the best ones after the stages: 0.5 of self-critical, 0.5 of captions-again." in text
+    assert "the mean of those after the stages: 0.5 of self-critical, 0.5 of captions-again." in text
     assert "It took 1 h 1 min on 2 CPU cores: captions 1 h 1 min, average 1 s." in text
+    assert "average 1 s.\n\nBe kind.\n\nIt says what" in card
     assert "Training:" not in card and "epoch 1" not in card
     single_run = describe_recipe("", replace(recipe, average={}), best, seconds, "")
     assert "The weights are those of epoch 4 (fine_tune)." in single_run[0]
     assert card.endswith("\n\nIt says what its training captions would say. Be careful.\n")
     assert bundle_figures(with_boxes)["pointing"] == 0.8 and "pointing" not in bundle_figures(values)
+    rated = values | {"confidence": {"captions": {"roc_area": 0.75, "risk_coverage": [[0.5, 0.1]]}}}
+    assert bundle_figures(rated)["confidence"] == {"captions": {"roc_area": 0.75}}

@@ -53,6 +53,7 @@ def test_the_first_stage_cannot_start_a_new_run(tmp_path, new_run):
         ({"decoding": {"beam_width": [0]}}, "beam_width must be a whole number above 0, not 0"),
         ({"confidence": "yes"}, "confidence must be true or false, not 'yes'"),
         ({"decoding_photos": -1}, "decoding_photos must be a whole number, 0 or above, not -1"),
+        ({"notes": "one"}, "notes must be a list of paragraphs, not 'one'"),
         ({"stages": [{"options": {}}]}, "does not have the form of a recipe"),
     ],
 )

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from captioner.errors import DataError
-from training.recipes.steps import Step, StepFailed, StepLog, duration
+from training.recipes.steps import Step, StepFailed, StepLog, duration, exit_status
 
 
 @pytest.fixture
@@ -47,6 +47,12 @@ def test_a_step_with_other_arguments_and_all_later_ones_run_again(run_steps):
     assert run_steps(a=1, b=2, c=3) == ["b", "c"]
 
 
+def test_a_step_that_left_the_recipe_is_forgotten(run_steps, tmp_path):
+    run_steps(a=1, b=2, c=3)
+    assert run_steps(a=1, c=4) == ["c"]
+    assert StepLog(tmp_path / "out").seconds().keys() == {"a", "c"}
+
+
 def test_the_time_of_attempts_adds_up(tmp_path, monkeypatch):
     from training.recipes import steps
 
@@ -61,6 +67,12 @@ def test_the_time_of_attempts_adds_up(tmp_path, monkeypatch):
     StepLog(tmp_path).run_steps([Step("a", {}, lambda: None)])
     assert StepLog(tmp_path).seconds() == {"a": 165.5}
     assert json.loads((tmp_path / "steps.json").read_text())["a"]["finished"]
+
+
+def test_a_file_as_output_is_refused_in_one_sentence(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert exit_status(lambda: StepLog(tmp_path / "file")) == 2
+    assert "file cannot be created: File exists; choose another" in capsys.readouterr().err
 
 
 def test_a_damaged_step_log_is_named(tmp_path):

@@ -85,12 +85,24 @@ def test_some_pairs_are_learned_as_captions(pairs, subwords):
     assert {pair[0] for pair in captions} <= {as_caption(pair)[0] for pair in pairs}
 
 
+@pytest.mark.parametrize("caption_share", [0.0, 0.5, 1.0])
+def test_every_source_has_a_piece(pairs, subwords, caption_share):
+    odd = [("!", "!"), (".", "."), ("\x07", "Hund."), ("\x07.", "Hund."), ("", "Hund.")]
+    data = PairDataset([*odd, *pairs], subwords, subwords, caption_share)
+    assert len(data) == len(pairs) + 3 and len(data.pairs) == len(data)
+    for epoch in range(4):
+        assert all((batch.source != PAD).any(dim=1).all() for batch in data.batches(epoch, 8, 1))
+
+
 @pytest.mark.parametrize(
     ("pair", "caption"),
     [
         (("A dog runs.", "Ein Hund läuft."), ("a dog runs", "Ein Hund läuft")),
         (("Two men !", "Zwei Männer!"), ("two men", "Zwei Männer")),
         (("Is it 3.5 m", "Ist es 3,5 m"), ("is it 3.5 m", "Ist es 3,5 m")),
+        (("!", "!"), ("!", "!")),
+        (("Stop.", "."), ("Stop.", ".")),
+        (("\x07.", "Hund."), ("\x07.", "Hund.")),
     ],
 )
 def test_a_pair_as_a_caption_is_in_lower_case_without_a_full_stop(pair, caption):

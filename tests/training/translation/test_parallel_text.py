@@ -79,6 +79,41 @@ def test_one_file_of_pairs(tmp_path, name, form):
     assert read_parallel(tmp_path, "en", "de").splits == {"train": PAIRS, "val": PAIRS[:2]}
 
 
+def as_tmx_of(source, target):
+    return lambda pairs: as_tmx(pairs).replace("en-GB", source).replace("DE", target)
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("train.tsv", lambda pairs: as_tsv([pair[::-1] for pair in pairs], "pt-BR\tEN")),
+        ("train.tsv", lambda pairs: as_tsv([("1", *pair) for pair in pairs], "id\ten\tPT_br")),
+        ("train.jsonl", lambda pairs: as_jsonl(pairs).replace('"de"', '"pt-br"').replace('"en"', '"EN"')),
+        ("train.tmx", as_tmx_of("EN", "pt_BR")),
+        ("train.tmx", as_tmx_of("en-US", "pt-br")),
+    ],
+)
+@pytest.mark.parametrize(("source", "target"), [("en", "pt-BR"), ("EN", "PT_br")])
+def test_languages_are_found_in_any_case(tmp_path, name, form, source, target):
+    (tmp_path / name).write_text(form(PAIRS))
+    (tmp_path / name.replace("train", "val")).write_text(form(PAIRS[:2]))
+    assert read_parallel(tmp_path, source, target).splits == {"train": PAIRS, "val": PAIRS[:2]}
+
+
+def test_file_endings_are_languages_in_any_case(tmp_path):
+    for split, count in (("train", 40), ("val", 3)):
+        lines(tmp_path / f"{split}.EN", ENGLISH[:count])
+        lines(tmp_path / f"{split}.pt_br.txt", GERMAN[:count])
+    assert read_parallel(tmp_path, "en", "pt-BR").splits == {"train": PAIRS, "val": PAIRS[:3]}
+
+
+def test_a_tmx_file_of_another_region_holds_no_pair(tmp_path):
+    (tmp_path / "train.tmx").write_text(as_tmx_of("en-US", "pt-PT")(PAIRS))
+    assert len(read_parallel(tmp_path, "en", "pt").split("train")) > 30
+    with pytest.raises(DataError, match="holds no pair of en and pt-BR"):
+        read_parallel(tmp_path, "en", "pt-BR")
+
+
 def test_part_of_the_pairs_is_kept_for_validation_if_no_file_is(tmp_path):
     (tmp_path / "pairs.tsv").write_text(as_tsv(PAIRS * 3))
     text = read_parallel(tmp_path / "pairs.tsv", "en", "de")
@@ -88,15 +123,40 @@ def test_part_of_the_pairs_is_kept_for_validation_if_no_file_is(tmp_path):
 
 
 def test_empty_and_very_long_sentences_are_left_out_and_counted(tmp_path):
-    texts = [*ENGLISH, "", "word " * (MAX_WORDS + 1)], [*GERMAN, "leer", "lang"]
+    texts = [*ENGLISH, "", "\x07 \x01", "word " * (MAX_WORDS + 1)], [*GERMAN, "leer", "leer", "lang"]
     two_files(tmp_path, texts=texts)
     two_files(tmp_path, "val")
     text = read_parallel(tmp_path, "en", "de")
     assert text.split("train") == PAIRS
     assert text.notes == (
-        "left out: 1 x pair with an empty side",
+        "left out: 2 x pair with an empty side",
         "left out: 1 x pair with more than 200 words on a side",
     )
+
+
+ODD_LINES = {
+    "train.en": b"A dog.\n" * 30 + b"A caf\xe9.\n",
+    "train.de": b"Ein Hund.\n" * 30 + "Ein Café.\n".encode(),
+    "val.jsonl": b'{"en": "A dog.", "de": "Ein Hund."}\n{"en": "A \\ud800 dog.", "de": "Ein Hund."}\n',
+    "test_nul.tsv": b"en\tde\nA dog.\tEin Hund.\nA dog.\tEin H\0nd.\n",
+}
+
+
+def test_pairs_that_are_no_valid_text_are_left_out_and_counted(tmp_path):
+    for name, content in ODD_LINES.items():
+        (tmp_path / name).write_bytes(content)
+    text = read_parallel(tmp_path, "en", "de")
+    assert {split: set(pairs) for split, pairs in text.splits.items()} == {
+        split: {("A dog.", "Ein Hund.")} for split in ("train", "val", "test_nul")
+    }
+    assert text.notes == ("left out: 3 x pair with a side that is not valid Unicode text: save the file as UTF-8",)
+    assert len(text.sha256("train")) == 64
+
+
+def test_one_invalid_byte_does_not_keep_pairs_from_being_divided(tmp_path):
+    (tmp_path / "train.tsv").write_bytes(as_tsv(PAIRS).encode() + b"A caf\xe9.\tEin Caf\xe9.\n")
+    text = read_parallel(tmp_path, "en", "de")
+    assert len(text.split("train")) + len(text.split("val")) == len(PAIRS)
 
 
 @pytest.mark.parametrize(
@@ -107,6 +167,8 @@ def test_empty_and_very_long_sentences_are_left_out_and_counted(tmp_path):
         ({"photo.txt": "a\n"}, "holds no parallel text of en and de"),
         ({"a/train.en": "a\n", "a/train.de": "a\n", "b/train.tsv": "en\tde\na\tb\n"}, "both hold the split 'train'"),
         ({"train.tsv": "en\tfr\tcs\na\tb\tc\n"}, "has the columns en, fr, cs: it needs en and de"),
+        ({"train.tsv": "en\tfr\na\tb\n"}, "has the columns en, fr: it needs en and de"),
+        ({"train.tsv": "fr\tDE\na\tb\n"}, "has the columns fr, DE: it needs en and de"),
         ({"train.tsv": "en\tde\na\tb\nc\n"}, "line 3 has 1 column"),
         ({"train.jsonl": '{"en": "a", "de": "b"}\n{"en": "a"}\n'}, "line 2 is not of the form"),
         ({"train.jsonl": "{\n"}, "line 1 is not of the form"),
@@ -124,11 +186,29 @@ def test_what_does_not_fit_is_said(tmp_path, files, message):
         read_parallel(tmp_path, "en", "de")
 
 
+@pytest.mark.parametrize("rest", [3, 5000])
+@pytest.mark.parametrize("row", ['"A dog,Ein Hund.', 'A dog,"Ein Hund.'])
+def test_an_open_quote_is_an_error_with_its_line(tmp_path, row, rest):
+    """With many rows after it, the csv module refuses the cell; with a few, it reads them as one."""
+    first = 'en,de\n"A dog\nruns.","Ein ""Hund"" läuft."\n\n'
+    (tmp_path / "train.csv").write_text(first + row + "\n" + "A cat sleeps there.,Eine Katze.\n" * rest)
+    with pytest.raises(DataError, match="line 5 begins a row with a quote that is not closed"):
+        read_parallel(tmp_path, "en", "de")
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\n\n"])
+def test_quoted_sentences_may_hold_line_breaks_and_blank_rows_do_not_count(tmp_path, end):
+    (tmp_path / "train.csv").write_text("en,de\n" + "A dog,Ein Hund\n\n" * 40 + '"A\ndog","Ein ""Hund"""' + end)
+    (tmp_path / "val.csv").write_text("en,de\nA dog,Ein Hund")
+    assert read_parallel(tmp_path, "en", "de").split("train")[-1] == ("A\ndog", 'Ein "Hund"')
+
+
 def test_a_missing_path_and_one_language_are_refused(tmp_path):
     with pytest.raises(DataError, match="does not exist"):
         read_parallel(tmp_path / "nothing", "en", "de")
-    with pytest.raises(DataError, match="name two languages"):
-        read_parallel(tmp_path, "en", "en")
+    for target in ("en", "EN"):
+        with pytest.raises(DataError, match="name two languages"):
+            read_parallel(tmp_path, "en", target)
 
 
 def test_entities_of_a_tmx_file_are_not_expanded(tmp_path):

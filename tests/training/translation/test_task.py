@@ -6,7 +6,8 @@ import json
 import pytest
 import torch
 
-from captioner.errors import ConfigError
+from captioner.errors import ConfigError, DataError
+from captioner.ranks import Ranks
 from captioner.translation.bundle import load_translator_bundle
 from captioner.translation.config import TRANSLATION
 from captioner.translation.translator import Translator
@@ -53,6 +54,26 @@ def test_a_translator_learns_its_sentences(make_task, translator_options, parall
     assert caption.text.rstrip(".") == "Zwei Hunde laufen"
 
 
+def test_validation_pairs_that_a_translator_refuses_are_left_out_and_counted(
+    make_task, translator_options, parallel_text, tmp_path
+):
+    pairs = parallel_text.split("val")
+    refused = [("...", "..."), ("\u266a", "\u266a"), ("\u72d7", "Hund"), ("xz" * 250, "Hund")]
+    text = dataclasses.replace(parallel_text, splits={**parallel_text.splits, "val": (*refused, *pairs)})
+    task = make_task(translator_options, text)
+    (note,) = task.notes
+    assert note.startswith("left out: 4 x validation pair") and sorted(task.validation) == sorted(pairs)
+    bundle = load_translator_bundle(train(task, tmp_path / "run"))
+    assert len(lines_of(tmp_path / "run")) == 2 and f"sacrebleu, {len(pairs)} pairs to validate" in bundle.card
+    assert make_task(translator_options).notes == ()
+
+
+def test_validation_pairs_that_are_all_refused_are_an_error(make_task, translator_options, parallel_text):
+    text = dataclasses.replace(parallel_text, splits={**parallel_text.splits, "val": (("...", "..."),)})
+    with pytest.raises(DataError, match="no validation pair can be translated"):
+        make_task(translator_options, text)
+
+
 @pytest.mark.parametrize("batches", [1, 3, 4])
 def test_a_stopped_run_resumes_exactly(make_task, translator_options, tmp_path, monkeypatch, batches):
     train(make_task(translator_options), tmp_path / "whole")
@@ -83,9 +104,27 @@ def test_a_run_resumes_only_with_its_own_data_and_model(make_task, translator_op
     assert len(lines_of(tmp_path / "run")) == 3
 
 
-def test_the_loss_of_the_parts_of_a_batch_sums_to_that_of_the_whole(make_task, translator_options):
-    from captioner.ranks import Ranks
+def test_a_rank_without_a_sentence_of_a_short_batch_adds_nothing_to_its_loss(make_task, translator_options):
+    task = make_task(dataclasses.replace(translator_options, batch_size=7))  # batches of 7 and of 1
+    phase = task.plan()[0]
+    short = [
+        min(task.batches(phase, 0, 0, Ranks(rank, 2)), key=lambda batch: batch.batch_slice.batch_size)
+        for rank in range(2)
+    ]
+    assert [len(batch.source) for batch in short] == [0, 1]
 
+    class First(Ranks):
+        """Sums over both ranks of this batch."""
+
+        def sum(self, values):
+            return (short[1].targets != 0).sum()
+
+    result = task.loss(phase, short[0], 0.0, ranks=First(0, 2))
+    result.loss.backward()
+    assert result.loss == 0 and all(parameter.grad is not None for parameter in task.model.parameters())
+
+
+def test_the_loss_of_the_parts_of_a_batch_sums_to_that_of_the_whole(make_task, translator_options):
     task = make_task(dataclasses.replace(translator_options, caption_share=0.0))
     phase = task.plan()[0]
     (batch, *_) = task.batches(phase, 0, 0)

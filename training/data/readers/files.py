@@ -12,7 +12,7 @@ from training.data.readers.listing import Listing
 from training.data.readers.photos import is_photo
 from training.data.readers.text_files import why_no_json, why_no_text
 
-_NOT_TEXT = re.compile("[\udc80-\udcff\0]")  # bytes that are not UTF-8, escaped by surrogateescape, and NUL
+_NOT_TEXT = re.compile("[\ud800-\udfff\0]")  # surrogates, which stand for bytes that are not UTF-8, and NUL
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -31,7 +31,7 @@ def lines_of(text: str) -> list[str]:
 
 
 def is_text(line: str) -> bool:
-    """Return whether a line of `read_lines` is valid text."""
+    """Return whether a line of `read_lines`, or a text of JSON, is valid text, which can be written as UTF-8."""
     return line.isascii() and "\0" not in line or not _NOT_TEXT.search(line)
 
 

@@ -1,6 +1,6 @@
 """Read sentences without photos: plain text files with one sentence per line, kept as word numbers.
 
-Runs without torch. A million sentences take about 50 MB: one array of word numbers, and one of sentence offsets.
+Runs without torch. Millions of sentences fit into memory, as one array of word numbers and one of sentence offsets.
 """
 
 import hashlib

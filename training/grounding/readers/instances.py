@@ -6,10 +6,11 @@ from typing import Any
 
 from pycocotools.coco import COCO
 
+from captioner.numbers import is_number
 from training.data.readers.ids import ids_of_other_type
 from training.grounding.boxes import BoxSet, PhotoBoxes, Thing
 from training.grounding.readers.category_words import names_of
-from training.grounding.readers.shares import NOT_NUMBERS, Tally, box_share, is_number, is_size
+from training.grounding.readers.shares import NOT_NUMBERS, Tally, box_share, is_size
 
 LAYOUT = "COCO's instances as one .json or .json.gz: lists named images, annotations and categories"
 

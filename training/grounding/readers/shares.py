@@ -1,9 +1,9 @@
 """Convert boxes from pixels to shares of the photo, and tally unusable ones."""
 
-import math
 from collections import Counter
 from typing import Any
 
+from captioner.numbers import is_number
 from training.grounding.boxes import Box
 
 CLIPPED = "boxes clipped to the photo"
@@ -30,16 +30,6 @@ class Tally:
         """Count something that was left out or changed, and keep its first position as the example."""
         self.counts[kind] += 1
         self.examples.setdefault(kind, position)
-
-
-def is_number(value: Any) -> bool:
-    """Return whether a value is a finite number; booleans are not."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # an integer beyond every float
-        return False
 
 
 def is_size(width: Any, height: Any) -> bool:
