@@ -26,7 +26,7 @@ class RateLimitExceeded(Exception):
 
 
 def is_costly(method: str, path: str, translates: bool = False) -> bool:
-    """Return whether a request is expensive: captions, translations, maps, steps, pictures, uploads, trainings, exports.
+    """Return whether a request is expensive: captions, translations, maps, pictures, uploads, trainings, exports.
 
     translates: whether the query names a language to translate a stored caption to.
     """
