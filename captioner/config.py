@@ -26,7 +26,7 @@ SIDECAR_ENDINGS = {"txt": ".txt", "caption": ".caption"}
 """Format -> extension of its files."""
 
 ON_CONFLICT = ("skip", "keep-copy", "overwrite")
-"""What happens to a file that is there already: it stays; it is renamed first; it is replaced."""
+"""Actions for an existing file: keep it, rename it first, or replace it."""
 
 MAX_IMAGE_SIZE = 4096
 """Maximum side of the encoder's square input, pixels."""

@@ -36,7 +36,7 @@ class BulkOptions:
     sidecars: SidecarOptions | None = None
     """Options of the formats txt and caption; None for all others."""
     on_conflict: str = "skip"
-    """What happens to an output in `EXPORT_SUFFIXES` that somebody else wrote: one of `config.ON_CONFLICT`."""
+    """Action for an existing file of `EXPORT_SUFFIXES` that no run wrote: one of `config.ON_CONFLICT`."""
 
     @property
     def captions(self) -> Journal:

@@ -166,10 +166,12 @@ def _head_scores(metrics: Mapping[str, Any]) -> Mapping[str, float]:
 def bundle_figures(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Return the scores of an evaluation that a bundle keeps: numbers, without curves."""
     figures = {name: round(metrics[name], 4) for name in METRICS}
-    other_scores = {name: metrics[name] for name in ("hallucination",) if name in metrics}
+    figures |= _head_scores(metrics)
+    if "hallucination" in metrics:
+        figures["hallucination"] = metrics["hallucination"]
     if "confidence" in metrics:
-        other_scores["confidence"] = {
+        figures["confidence"] = {
             kind: {name: value for name, value in scores.items() if name != "risk_coverage"}
             for kind, scores in metrics["confidence"].items()
         }
-    return {**figures, **_head_scores(metrics), **other_scores, "images": metrics["images"]}
+    return {**figures, "images": metrics["images"]}

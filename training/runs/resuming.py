@@ -50,7 +50,7 @@ _SAME_DATA = "resume with the data and the captioner of that run, or name anothe
 
 
 COMMANDS = {"captioner": "fit", "translator": "fit-translator"}
-"""What a run trains, and the name of its config in a checkpoint -> the command that resumes it."""
+"""Name of the trained model, which is that of its config in a checkpoint -> command that resumes its run."""
 
 
 def check_kind(run: Mapping[str, Any], kind: str, path: Path) -> None:

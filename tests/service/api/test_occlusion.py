@@ -18,6 +18,7 @@ from captioner.figures import figure_strip
 from captioner.overlays import overlay
 from service.inference import occlusion
 from service.store.archives import pack
+from tests.support.stored_captions import create_caption
 
 
 @pytest.fixture
@@ -29,12 +30,6 @@ def tiny_config(tiny_config):
 @pytest.fixture
 def document(client, jpeg) -> dict:
     return create_caption(client, jpeg)
-
-
-def create_caption(client: httpx.Client, jpeg: bytes) -> dict:
-    response = client.post("/api/captions?captions=2", content=jpeg, headers={"Content-Type": "image/jpeg"})
-    assert response.status_code == 201, response.text
-    return response.json()
 
 
 def address(document: dict, tail: str = "evidence") -> str:

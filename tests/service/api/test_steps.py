@@ -15,6 +15,7 @@ from captioner.steps import CaptionSteps
 from captioner.vocabulary import END
 from service.store.archives import pack
 from stress.tiny_captioner import tiny_bundle as make_tiny_bundle
+from tests.support.stored_captions import create_caption
 
 
 @pytest.fixture
@@ -26,12 +27,6 @@ def tiny_config(tiny_config):
 @pytest.fixture
 def document(client, jpeg) -> dict:
     return create_caption(client, jpeg)
-
-
-def create_caption(client: httpx.Client, jpeg: bytes) -> dict:
-    response = client.post("/api/captions?captions=2", content=jpeg, headers={"Content-Type": "image/jpeg"})
-    assert response.status_code == 201, response.text
-    return response.json()
 
 
 def address(document: dict) -> str:
