@@ -17,10 +17,12 @@ from captioner.images.photo import ImageFrame
 
 log = logging.getLogger(__name__)
 
+BACKGROUND_BATCH_SIZE = 4
+"""Maximum number of background photos in one forward pass: a request that arrives meanwhile waits for them."""
 BACKGROUND_WINDOW_SECONDS = 0.25
 """Time that a background photo waits for others to share its batch."""
 BACKGROUND_PATIENCE_SECONDS = 5.0
-"""Time after which a batch of background photos goes first once, although other photos wait."""
+"""Time since the last batch of background photos after which one runs first, although other photos wait."""
 
 OnCaptionWords = Callable[[Caption], None]
 """Called in the model's thread with a photo's caption whenever more of its words are settled; must not block."""
@@ -58,6 +60,7 @@ class _Job:
     options: DecodingOptions
     deadline: float  # on the clock of time.monotonic
     on_words: OnCaptionWords | None
+    in_background: bool
     submitted_at: float = field(default_factory=time.monotonic)
     future: Future[CaptionResult] = field(default_factory=Future)
 
@@ -69,7 +72,8 @@ class Batcher:
     for more photos if some are being prepared (`announce`), or if its first photo had to wait for the model: then a
     client that was just answered is likely to send another. A lone photo never waits.
 
-    Background photos form batches of their own, which run while no other photo waits, or after their patience is over.
+    Background photos form small batches of their own (`BACKGROUND_BATCH_SIZE`). They run while no other photo waits or
+    is being prepared, and once after `BACKGROUND_PATIENCE_SECONDS`.
     """
 
     def __init__(
@@ -83,6 +87,7 @@ class Batcher:
         """on_batch: called with the size of each batch."""
         self._captioner = captioner
         self._batch_size, self._window_seconds, self._queue_size = batch_size, window_seconds, queue_size
+        self._background_size = min(batch_size, BACKGROUND_BATCH_SIZE)
         self._on_batch = on_batch
         self._queue: deque[_Job] = deque()
         self._background: deque[_Job] = deque()
@@ -137,7 +142,7 @@ class Batcher:
         The future fails with DeadlinePassed if the deadline passes in the queue. Cancelling it removes the photo.
         Raises QueueFull or Stopping.
         """
-        job = _Job(pixels, frame, options, deadline, on_words)
+        job = _Job(pixels, frame, options, deadline, on_words, in_background)
         with self._condition:
             if self._closed:
                 raise Stopping
@@ -163,6 +168,8 @@ class Batcher:
                 self._caption(jobs)
                 self._busy_since = None
             self._free_since = time.monotonic()
+            if batch[0].in_background:
+                self._background_ended_at = self._free_since
 
     def _next_batch(self) -> list[_Job]:
         """Return the next batch; empty once the batcher is closed and the queue is empty."""
@@ -170,8 +177,7 @@ class Batcher:
             while not self._queue and not self._closed and (seconds := self._background_seconds()) != 0:
                 self._condition.wait(seconds)
             if not self._queue or self._is_background_overdue():
-                self._background_ended_at = time.monotonic()
-                return self._take(self._background)
+                return self._take(self._background, self._background_size)
             while len(self._queue) < self._batch_size and not self._closed:
                 submitted_at = self._queue[0].submitted_at
                 if not self._upcoming and submitted_at > self._free_since:
@@ -180,24 +186,27 @@ class Batcher:
                 if seconds_left <= 0:
                     break
                 self._condition.wait(seconds_left)
-            return self._take(self._queue)
+            return self._take(self._queue, self._batch_size)
 
-    def _take(self, queue: deque[_Job]) -> list[_Job]:
-        return [queue.popleft() for _ in range(min(len(queue), self._batch_size))]
+    def _take(self, queue: deque[_Job], size: int) -> list[_Job]:
+        return [queue.popleft() for _ in range(min(len(queue), size))]
 
     def _background_seconds(self) -> float | None:
         """Return the seconds until a batch of background photos may run; None if there are none."""
         if not self._background:
             return None
-        if len(self._background) >= self._batch_size:
+        if self._upcoming:  # let the photo that is being prepared go first
+            return max(0, self._background_overdue_at() - time.monotonic())
+        if len(self._background) >= self._background_size:
             return 0
         return max(0, self._background[0].submitted_at + BACKGROUND_WINDOW_SECONDS - time.monotonic())
 
     def _is_background_overdue(self) -> bool:
-        if not self._background:
-            return False
+        return bool(self._background) and time.monotonic() >= self._background_overdue_at()
+
+    def _background_overdue_at(self) -> float:
         since = max(self._background[0].submitted_at, self._background_ended_at)
-        return time.monotonic() - since > BACKGROUND_PATIENCE_SECONDS
+        return since + BACKGROUND_PATIENCE_SECONDS
 
     def _caption(self, batch: Sequence[_Job]) -> None:
         """Caption a batch. If it fails, caption each photo separately, so that one photo cannot fail others."""

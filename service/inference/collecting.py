@@ -153,7 +153,9 @@ class _Reader:
                     raise _Ended
                 image = self._open(collection_id, photo)
                 submitted = self._queue(image)
-                self._write_preview(collection_id, photo, image)
+                preview = scale_down(image, PREVIEW_SIDE)
+                del image  # may take hundreds of megabytes
+            self._write_preview(collection_id, photo, preview)
             return submitted
         except _Ended:
             raise
@@ -202,9 +204,12 @@ class _Reader:
                 if serving is self._serving():  # else repeat with the captioner that replaced it
                     raise _Ended from None
 
-    def _write_preview(self, collection_id: str, photo: CollectionPhoto, image: Image.Image) -> None:
+    def _write_preview(self, collection_id: str, photo: CollectionPhoto, preview: Image.Image) -> None:
+        file = self._collections.preview_file(collection_id, photo.number)
         try:
-            write_jpeg(self._collections.preview_file(collection_id, photo.number), scale_down(image, PREVIEW_SIDE))
+            write_jpeg(file, preview)
+            if not self._collections.photo_file(collection_id, photo.number).exists():  # deleted meanwhile
+                file.unlink(missing_ok=True)
         except OSError as error:  # the caption matters more
             log.warning("Photo %d of collection %s has no preview: %s", photo.number, collection_id, error)
 

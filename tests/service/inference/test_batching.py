@@ -10,7 +10,7 @@ import pytest
 from captioner.captioner import Captioner
 from captioner.config import DecodingOptions
 from captioner.images.photo import ImageFrame
-from service.inference.batching import Batcher, DeadlinePassed, QueueFull, Stopping
+from service.inference.batching import BACKGROUND_BATCH_SIZE, Batcher, DeadlinePassed, QueueFull, Stopping
 
 FRAME = ImageFrame(64, 64, (0.0, 0.0, 64.0, 64.0))
 OPTIONS = DecodingOptions(beam_width=3, max_words=6)
@@ -327,3 +327,55 @@ def test_a_closed_batcher_finishes_background_photos_and_skips_cancelled_ones(mo
     assert [future.cancelled() for future in futures] == [False, True, False] and model.sizes == [1, 2]
     with pytest.raises(Stopping):
         submit(batcher, in_background=True)
+
+
+def test_a_request_waits_for_one_small_batch_of_forty_background_photos(model, make_batcher):
+    batcher, captioned = make_batcher(batch_size=16), []
+    model.hold()
+    futures = [submit(batcher, seed=n, in_background=True) for n in range(40)]
+    for future in futures:
+        future.add_done_callback(captioned.append)
+    assert model.entered.wait(SOON)
+    request = submit(batcher, seed=50)
+    before_request = []
+    request.add_done_callback(lambda _: before_request.extend(captioned))
+    model.go.set()
+    for future in (request, *futures):
+        future.result(SOON)
+    assert 1 <= len(before_request) <= BACKGROUND_BATCH_SIZE == max(model.sizes)
+
+
+def test_background_photos_wait_for_a_photo_that_is_being_prepared(model, make_batcher):
+    batcher, order = make_batcher(), []
+    with batcher.announce():
+        futures = [submit(batcher, seed=n, in_background=True) for n in range(BACKGROUND_BATCH_SIZE)]
+        assert not model.entered.wait(0.5)
+        futures.append(submit(batcher, seed=50))
+        for future in futures:
+            future.add_done_callback(order.append)
+    for future in futures:
+        future.result(SOON)
+    assert order[0] is futures[-1]
+
+
+def test_a_prepared_photo_delays_background_photos_no_longer_than_their_patience(model, make_batcher, monkeypatch):
+    monkeypatch.setattr("service.inference.batching.BACKGROUND_PATIENCE_SECONDS", 0.1)
+    batcher = make_batcher()
+    with batcher.announce():
+        assert submit(batcher, in_background=True).result(SOON).captions
+
+
+def test_the_patience_of_background_photos_begins_when_their_last_batch_ends(model, make_batcher, monkeypatch):
+    monkeypatch.setattr("service.inference.batching.BACKGROUND_PATIENCE_SECONDS", 1.0)
+    batcher, order = make_batcher(), []
+    model.hold()
+    futures = [submit(batcher, seed=n, in_background=True) for n in range(2 * BACKGROUND_BATCH_SIZE)]
+    assert model.entered.wait(SOON)
+    request = submit(batcher, seed=50)
+    for future in (request, *futures):
+        future.add_done_callback(order.append)
+    time.sleep(1.2)  # longer than the patience
+    model.go.set()
+    for future in (request, *futures):
+        future.result(SOON)
+    assert order.index(request) <= BACKGROUND_BATCH_SIZE

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from captioner.captioner import Captioner
+from service.inference.batching import BACKGROUND_BATCH_SIZE
 from service.inference.captioning import CaptionService
 from service.inference.collecting import PREVIEW_SIDE
 from service.settings import Settings
@@ -103,6 +104,21 @@ def test_photos_are_captioned_in_batches(open_service, gate, monkeypatch):
     assert 4 in sizes[1:] and max(sizes) == 4, sizes
 
 
+def test_a_request_waits_for_one_small_batch_of_a_collection_at_most(open_service, gate, monkeypatch):
+    monkeypatch.setattr("service.inference.batching.BACKGROUND_PATIENCE_SECONDS", 600.0)
+    service = open_service(batch_size=16)
+    batcher, sizes = service.serving.batcher, []
+    gate.clear()
+    monkeypatch.setattr(batcher, "_on_batch", sizes.append)
+    collection_id = start(service, {f"{number}.jpg": photo_bytes(number) for number in range(40)})
+    wait_until(lambda: sizes and len(batcher._background) >= 8)
+    request = service.begin(photo_bytes(50), service.serving.captioner.decoding)
+    gate.set()
+    service.finish(request)
+    photos_of(service, collection_id)
+    assert sizes[0] <= BACKGROUND_BATCH_SIZE and sizes[1] == 1 and sum(sizes) == 41, sizes
+
+
 def test_every_file_of_a_mixed_folder_has_its_own_result(open_service):
     service = open_service()
     buffer = io.BytesIO()
@@ -163,7 +179,8 @@ def test_a_preview_is_small_and_upright(open_service):
     assert service.collections.photo_file(collection_id, 1).read_bytes() == buffer.getvalue(), "the photo is unchanged"
 
 
-def test_requests_go_before_the_photos_of_a_collection(open_service, gate):
+def test_requests_go_before_the_photos_of_a_collection(open_service, gate, monkeypatch):
+    monkeypatch.setattr("service.inference.batching.BACKGROUND_PATIENCE_SECONDS", 600.0)
     service = open_service()
     gate.clear()
     collection_id = start(service, {f"{number}.jpg": photo_bytes(number) for number in range(40)})
