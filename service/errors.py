@@ -34,7 +34,7 @@ from service.inference.translating import BrokenTranslator
 from service.jobs.trainings import TrainingConflict, UnknownTraining
 from service.store.archives import ArchiveError
 from service.store.bounded_lock import TooManyWaiting, WaitTimeout
-from service.store.collection_photos import StaleCaption
+from service.store.collection_records import StaleCaption
 from service.store.collections import UnknownCollection
 from service.store.datasets import DataSetInUse, UnknownDataSet
 from service.store.disk import StorageFull

@@ -53,13 +53,13 @@ def _records(service: CaptionService, collection_id: str, corrected: bool, with_
     for photo in service.collection_photos.each(collection_id):
         if photo.caption is None or (corrected and photo.correction is None):
             continue
-        file = service.collections.photo_file(collection_id, photo.number)
-        if with_photos and not file.is_file():
+        file = service.collections.photo_file(collection_id, photo.number) if with_photos else None
+        if file is not None and not file.is_file():
             continue
         yield ExportRecord(
             photo.name,
             (photo.caption,),
-            source=file if with_photos else None,
+            source=file,
             size=None if photo.width is None or photo.height is None else (photo.width, photo.height),
             confidence=photo.confidence if photo.correction is None else None,
         )

@@ -24,7 +24,8 @@ from service.api.collection_serializers import addition_document, collection_doc
 from service.api.collection_uploads import UPLOAD_PROBLEMS, photos_body, uploaded_photos
 from service.api.operations import SECURITY, current_service, json_response, picture_response, picture_responses
 from service.errors import Problem, problem_responses
-from service.store.collection_photos import CaptionChange, CollectionPhoto, PhotoQuery, StaleCaption
+from service.store.collection_listing import PhotoQuery
+from service.store.collection_records import CaptionChange, CollectionPhoto, StaleCaption
 from service.store.photos import read_jpeg
 from service.store.replacing import Replaced, Replacement, replace_in
 

@@ -11,7 +11,7 @@ from service.api.collection_schemas import (
     LeftOutDocument,
 )
 from service.inference.captioning import CaptionService
-from service.store.collection_photos import CollectionPhoto
+from service.store.collection_records import CollectionPhoto
 from service.store.collections import Addition, Collection
 from service.store.intake import Intake
 

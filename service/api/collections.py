@@ -168,7 +168,8 @@ def make_dataset(path: CollectionPath, body: CollectionDataSetBody) -> Response:
         for photo in service.collection_photos.each(path.id):
             is_written = photo.correction is not None
             is_sure = None not in (body.min_confidence, photo.confidence) and photo.confidence >= body.min_confidence
-            if photo.caption and (is_written or is_sure):
+            # Photos without a size were never read, so a training could not read them either.
+            if photo.caption and photo.width is not None and (is_written or is_sure):
                 counts[is_written] += 1
                 yield service.collections.photo_file(path.id, photo.number), photo.name, photo.caption
 

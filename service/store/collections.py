@@ -5,7 +5,6 @@ collections/ID/   photos/NUMBER: the files as they were sent; previews/NUMBER.jp
 """
 
 import contextlib
-import itertools
 import os
 import re
 import shutil
@@ -18,13 +17,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Select, delete, func, select
+from sqlalchemy import Select, delete, exists, func, insert, select
 from sqlalchemy.orm import Session
 
 from captioner.errors import CaptionerError, DataError
 from captioner.files import sync_folder, sync_tree
 from service.store.database import Database
-from service.store.intake import Intake
+from service.store.intake import FreeNames, Intake
 from service.store.leftovers import remove_abandoned, remove_unknown
 from service.store.locks import Hold, hold_shared_lock
 from service.store.photos import ID_PATTERN
@@ -95,7 +94,7 @@ class Collections:
 
     @contextlib.contextmanager
     def intake(self, max_bytes: int) -> Iterator[Intake]:
-        """Yield an empty intake for `create` or `add`; what they did not take is deleted at the end."""
+        """Yield an empty intake for `create` or `add`. Files that they did not take are deleted on exit."""
         folder = Path(tempfile.mkdtemp(prefix=".add-", dir=self._folder))
         try:
             yield Intake(folder, max_bytes)
@@ -155,8 +154,9 @@ class Collections:
 
     def waiting_ids(self) -> list[str]:
         """Return the ids of the collections with photos to caption, oldest first."""
-        waiting = select(CollectionPhotoRow.collection).where(CollectionPhotoRow.state == WAITING)
-        query = select(CollectionRow.id).where(CollectionRow.is_cancelled.is_(False), CollectionRow.id.in_(waiting))
+        photos = CollectionPhotoRow  # one look-up in the index for each collection, however many photos it has
+        waits = exists().where(photos.collection == CollectionRow.id, photos.state == WAITING)
+        query = select(CollectionRow.id).where(CollectionRow.is_cancelled.is_(False), waits)
         with self._database.reading() as session:
             return list(session.scalars(query.order_by(CollectionRow.created_at, CollectionRow.id)))
 
@@ -219,27 +219,28 @@ class Collections:
         """
         photos = select(CollectionPhotoRow.name, CollectionPhotoRow.digest)
         digests = dict(session.execute(photos.where(CollectionPhotoRow.collection == row.id)).all())
-        first = row.next_number
+        names, first, rows = FreeNames(digests), row.next_number, []
         for photo in intake.photos:
-            if (name := _free_name(photo.name, photo.digest, digests)) is None:
+            if (name := names.take(photo.name, photo.digest)) is None:
                 continue
-            digests[name] = photo.digest
             os.replace(photo.path, self.photo_file(row.id, row.next_number))
-            session.add(
-                CollectionPhotoRow(
-                    collection=row.id,
-                    number=row.next_number,
-                    name=name,
-                    digest=photo.digest,
-                    size=photo.size,
-                    state=WAITING,
-                    version=0,
-                    revision=row.revision,
-                )
+            rows.append(
+                {
+                    "collection": row.id,
+                    "number": row.next_number,
+                    "name": name,
+                    "digest": photo.digest,
+                    "size": photo.size,
+                    "state": WAITING,
+                    "version": 0,
+                    "revision": row.revision,
+                }
             )
             row.next_number += 1
         if len(digests) > MAX_PHOTOS:
             raise _too_many_photos()
+        if rows:
+            session.execute(insert(CollectionPhotoRow), rows)
         sync_folder(self.photo_file(row.id, first).parent)
         added = row.next_number - first
         return Addition(added, len(intake.photos) - added)
@@ -295,18 +296,3 @@ def _check_photos(intake: Intake) -> None:
 
 def _too_many_photos() -> DataError:
     return DataError(f"a collection holds at most {MAX_PHOTOS:,} photos: make another one for the rest")
-
-
-def _free_name(name: str, digest: str, digests: Mapping[str, str]) -> str | None:
-    """Return the name with a number if another photo has it; None if this photo is there already.
-
-    digests: the digest of each name in the collection.
-    """
-    stem, extension = os.path.splitext(name)
-    candidates = itertools.chain([name], (f"{stem} ({number}){extension}" for number in itertools.count(2)))
-    for candidate in candidates:
-        if candidate not in digests:
-            return candidate
-        if digests[candidate] == digest:
-            return None
-    raise AssertionError("there is always another number")

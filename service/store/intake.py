@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from captioner.errors import DataError
+from captioner.exports.names import path_parts
 from captioner.images.file_types import HEAD_BYTES, FileType, file_type
 from captioner.images.finding import IMAGE_EXTENSIONS
 from service.store.archives import unpack
@@ -45,10 +46,9 @@ class LeftOut:
 
 
 class Intake:
-    """Collects the files of one upload in a folder. Files of the system and hidden files are passed over in silence.
+    """Collects the files of one upload in a folder, without hidden files and those of operating systems.
 
-    Texts, tables and programs are left out with a reason. Everything else becomes a photo: what is wrong with it is
-    found when it is captioned.
+    Texts, tables and programs are left out with a reason. Other files become photos; captioning finds their faults.
     """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
@@ -117,8 +117,35 @@ class Intake:
 def clean_name(name: str) -> str:
     """Return a name with its folders as a relative path, without parts that lead out of it and null characters."""
     name = _DRIVE.sub("", name.encode("utf-8", "replace").decode().replace("\0", "").replace("\\", "/"))
-    parts = [part for part in name.split("/") if part not in ("", ".", "..")]
-    return "/".join(parts)[-MAX_NAME:].lstrip("/") or "photo"
+    return "/".join(path_parts(name))[-MAX_NAME:].lstrip("/") or "photo"
+
+
+class FreeNames:
+    """Names of the photos of a collection, and of those that are added to it. Time grows with the number of photos."""
+
+    def __init__(self, digests: dict[str, str]) -> None:
+        """digests: the digest of each name in the collection; names that are taken are added to it."""
+        self._digests = digests
+        self._numbered: dict[str, tuple[int, set[str]]] = {}
+        """Name -> the next number to try for it, and the digests of the photos with that name and lower numbers."""
+
+    def take(self, name: str, digest: str) -> str | None:
+        """Return the name, with a number if another photo has it: a (2).jpg; None if this photo is there already."""
+        if name not in self._digests:
+            self._digests[name] = digest
+            return name
+        number, known = self._numbered.get(name, (2, {self._digests[name]}))
+        stem, extension = os.path.splitext(name)
+        while digest not in known:
+            numbered = f"{stem} ({number}){extension}"
+            number += 1
+            is_free = numbered not in self._digests
+            known.add(self._digests.setdefault(numbered, digest))
+            if is_free:
+                self._numbered[name] = number, known
+                return numbered
+        self._numbered[name] = number, known
+        return None
 
 
 def _is_hidden(name: str) -> bool:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import regex
 
 from captioner.errors import ConfigError
-from service.store.collection_photos import MAX_CAPTION, CollectionPhoto, clean_caption
+from service.store.collection_photos import MAX_CAPTION, clean_caption
+from service.store.collection_records import CollectionPhoto
 
 SECONDS = 2.0
 """Time limit of a search in all captions: some patterns need centuries for a short text. It is processor time of this

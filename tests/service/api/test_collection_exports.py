@@ -13,7 +13,7 @@ import pytest
 
 from captioner.exports import EXPORT_FORMATS
 from service.api.collection_schemas import ExportQuery
-from service.store.collection_photos import CaptionChange, PhotoResult
+from service.store.collection_records import CaptionChange, PhotoResult
 from tests.support.collections import make_collection
 from tests.support.photo_sets import photo_bytes
 from tests.support.serving import Running

@@ -3,7 +3,8 @@
 import httpx
 import pytest
 
-from service.store.collection_photos import MAX_CAPTION, PhotoResult
+from service.store.collection_photos import MAX_CAPTION
+from service.store.collection_records import PhotoResult
 from tests.support.collections import make_collection
 from tests.support.photo_sets import photo_bytes
 

@@ -291,6 +291,16 @@ def test_corrected_captions_become_a_data_set(running):
     assert (root / "photos" / "2.jpg").read_bytes() == PHOTOS["dogs/2.jpg"], "it outlives the collection"
 
 
+def test_a_photo_that_cannot_be_read_is_no_training_data(running):
+    client = running.client
+    created = finished(client, create(client, {"1.jpg": photo_bytes(1), "broken.jpg": b"", "2.jpg": photo_bytes(2)}))
+    for number in (1, 2):
+        change = {"caption": "a dog", "version": 0}
+        client.patch(f"/api/collections/{created['id']}/photos/{number}", json=change).raise_for_status()
+    document = client.post(f"/api/collections/{created['id']}/dataset", json={}, timeout=SECONDS).json()
+    assert (document["corrected"], document["dataset"]["images"]) == (1, 1)
+
+
 def test_sure_captions_of_the_captioner_are_added_on_request(running: Running):
     client = running.client
     created = finished(client, create(client))

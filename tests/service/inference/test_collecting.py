@@ -11,9 +11,11 @@ from PIL import Image
 from captioner.captioner import Captioner
 from service.inference.batching import BACKGROUND_BATCH_SIZE
 from service.inference.captioning import CaptionService
-from service.inference.collecting import PREVIEW_SIDE
+from service.inference.collection_reading import PREVIEW_SIDE
 from service.settings import Settings
-from service.store.collection_photos import CaptionChange, CollectionPhoto, PhotoQuery
+from service.store.collection_listing import PhotoQuery
+from service.store.collection_records import CaptionChange, CollectionPhoto
+from service.store.photos import write_jpeg
 from tests.support.collections import make_collection
 from tests.support.photo_sets import photo_bytes
 from tests.support.pictures import picture_bytes
@@ -177,6 +179,20 @@ def test_a_preview_is_small_and_upright(open_service):
     with Image.open(service.collections.preview_file(collection_id, 1)) as preview:
         assert preview.size == (341, PREVIEW_SIDE) and not preview.getexif()
     assert service.collections.photo_file(collection_id, 1).read_bytes() == buffer.getvalue(), "the photo is unchanged"
+
+
+def test_a_photo_that_is_deleted_while_it_is_read_leaves_no_preview(open_service, monkeypatch):
+    service = open_service()
+
+    def delete_first(file, photo):
+        service.collection_photos.delete(collection_id, [1])
+        write_jpeg(file, photo)
+
+    monkeypatch.setattr("service.inference.collection_reading.write_jpeg", delete_first)
+    collection_id = make_collection(service.collections, {"a.jpg": photo_bytes(1)}).id
+    service.collecting.wake()
+    wait_until(lambda: service.collections.get(collection_id).photos == 0 and _is_free(service, collection_id))
+    assert not service.collections.preview_file(collection_id, 1).exists()
 
 
 def test_requests_go_before_the_photos_of_a_collection(open_service, gate, monkeypatch):

@@ -5,7 +5,9 @@ import threading
 import pytest
 
 from service.settings import Settings
-from service.store.collection_photos import CaptionChange, CollectionPhotos, PhotoQuery, PhotoResult
+from service.store.collection_listing import PhotoQuery
+from service.store.collection_photos import CollectionPhotos
+from service.store.collection_records import CaptionChange, PhotoResult
 from service.store.collections import Collections, UnknownCollection
 from tests.support.collections import make_collection
 from tests.support.photo_sets import photo_bytes
@@ -174,6 +176,17 @@ def test_all_photos_can_be_read_in_parts(photos, made, monkeypatch):
     assert [photo.number for photo in photos.each(made)] == [1, 2, 3, 4, 5, 6]
     assert [photo.number for photo in photos.each(made, [5, 2])] == [2, 5]
     assert [photo.number for photo in photos.waiting(made, 0, 10)] == [6] and photos.waiting(made, 6, 10) == []
+
+
+def test_only_a_part_of_the_photos_is_in_memory(database, photos, made, monkeypatch):
+    monkeypatch.setattr("service.store.collection_photos._ROWS", 2)
+    reads, reading = [], database.reading
+    monkeypatch.setattr(database, "reading", lambda: reads.append(1) or reading())
+    for photo in photos.each(made):
+        assert len(reads) == (photo.number + 1) // 2
+    reads.clear()
+    assert [photo.number for photo in photos.each(made, [6, 1])] == [1, 6]
+    assert len(reads) == 1, "only the photos that are asked for are read"
 
 
 def test_the_first_photo_of_a_content_is_known(collections, photos):

@@ -8,7 +8,9 @@ import pytest
 
 from captioner.errors import DataError
 from service.settings import Settings
-from service.store.collection_photos import CollectionPhotos, PhotoQuery, PhotoResult
+from service.store.collection_listing import PhotoQuery
+from service.store.collection_photos import CollectionPhotos
+from service.store.collection_records import PhotoResult
 from service.store.collections import Collections, UnknownCollection
 from tests.support.collections import MANY_BYTES, make_collection
 from tests.support.photo_sets import photo_bytes

@@ -7,7 +7,7 @@ import pytest
 
 from captioner.errors import DataError
 from service.store.archives import ArchiveError
-from service.store.intake import MAX_LEFT_OUT, MAX_NAME, Intake, clean_name
+from service.store.intake import MAX_LEFT_OUT, MAX_NAME, FreeNames, Intake, clean_name
 from tests.support.photo_sets import photo_bytes, zipped
 
 JPEG = photo_bytes(0)
@@ -94,3 +94,33 @@ def test_all_files_together_are_limited(tmp_path):
         (tmp_path / name).mkdir()
         with pytest.raises((DataError, ArchiveError), match="CAPTIONER_MAX_DATASET_MB"):
             add(Intake(tmp_path / name, 1000))
+
+
+def test_a_name_of_another_photo_gets_a_number():
+    digests = {"a.jpg": "1", "a (3).jpg": "3", "b.jpg": "1"}
+    names = FreeNames(digests)
+    assert [names.take("a.jpg", digest) for digest in "1234245"] == [
+        None,
+        "a (2).jpg",
+        None,
+        "a (4).jpg",
+        None,
+        None,
+        "a (5).jpg",
+    ]
+    assert names.take("a (2).jpg", "2") is None and names.take("b.jpg", "2") == "b (2).jpg"
+    assert names.take("c.jpg", "1") == "c.jpg" and digests["c.jpg"] == "1"
+
+
+def test_many_photos_of_one_name_take_a_step_each():
+    class Counting(dict):
+        looks = 0
+
+        def __contains__(self, name):
+            self.looks += 1
+            return super().__contains__(name)
+
+    digests = Counting()
+    names = FreeNames(digests)
+    assert len({names.take("photo.jpg", str(number)) for number in range(1000)}) == 1000
+    assert digests.looks < 3000

@@ -15,6 +15,9 @@ from tests.service.inference.test_documents import as_lists, drawn_caption, stor
 
 COLUMNS = ("id", "created_at", "caption", "probability", "width", "height", "model_version", "document")
 
+LATER_TABLES = ("collection_photos", "collections")
+"""Of schema 0006."""
+
 
 @pytest.fixture
 def make_earlier(open_database) -> Callable[[list], None]:
@@ -23,7 +26,7 @@ def make_earlier(open_database) -> Callable[[list], None]:
     def make(documents: list) -> None:
         captions = table("captions", *(column(name, JSON if name == "document" else None) for name in COLUMNS))
         with open_database().writing() as session:
-            for later in ("collection_photos", "collections"):  # of schema 0006
+            for later in LATER_TABLES:
                 session.execute(text(f"DROP TABLE {later}"))
             session.execute(text("ALTER TABLE captions DROP COLUMN arrays"))
             session.execute(text("UPDATE alembic_version SET version_num = '0004'"))

@@ -6,7 +6,8 @@ import pytest
 
 from captioner.errors import ConfigError
 from service.store import replacing
-from service.store.collection_photos import MAX_CAPTION, CollectionPhoto
+from service.store.collection_photos import MAX_CAPTION
+from service.store.collection_records import CollectionPhoto
 from service.store.replacing import Replacement, replace_in
 
 PHOTO = CollectionPhoto(
