@@ -14,13 +14,14 @@ from service.api.collection_schemas import (
     CollectionPhotoPage,
     CollectionPhotoPath,
     CollectionPhotoQuery,
+    CollectionWordsDocument,
     DeletionQuery,
     ReplacedCaption,
     ReplacementBody,
     ReplacementDocument,
     ThumbnailQuery,
 )
-from service.api.collection_serializers import addition_document, collection_document, photo_documents
+from service.api.collection_serializers import addition_document, collection_document, photo_documents, words_document
 from service.api.collection_uploads import UPLOAD_PROBLEMS, photos_body, uploaded_photos
 from service.api.operations import SECURITY, current_service, json_response, picture_response, picture_responses
 from service.errors import Problem, problem_responses
@@ -84,6 +85,15 @@ def get_photo(path: CollectionPhotoPath) -> Response:
     """Return one photo with its caption."""
     photo = current_service().collection_photos.get(path.id, path.number)
     return json_response(_document(path.id, photo))
+
+
+@api.get("/<caption_id:id>/photos/<int:number>/words", responses={200: CollectionWordsDocument})
+def get_words(path: CollectionPhotoPath) -> Response:
+    """Return the words of the caption that the captioner made, each with its map. Corrections have none."""
+    words = current_service().collection_photos.words(path.id, path.number)
+    if words is None:
+        raise Problem(404, f"The captioner has made no caption of photo {path.number} yet: wait, or caption it again.")
+    return json_response(words_document(words))
 
 
 @api.patch(

@@ -7,7 +7,7 @@ from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
 
 from service.api.retraining_schemas import DataSetDocument, DataSetName
 from service.api.schema_parts import Strict
-from service.api.schemas import MAX_SIDE, Confidence, Warnings, Wording
+from service.api.schemas import MAX_SIDE, Alphas, Confidence, SeenBox, Warnings, WordFigures, Wording
 from service.store.collection_photos import MAX_CAPTION, clean_caption
 from service.store.collections import MAX_PHOTOS
 from service.store.photos import ID_PATTERN
@@ -108,6 +108,19 @@ class CollectionPhotoDocument(BaseModel):
     same_as: int | None = Field(description="Number of the first photo with the same content, if that is another one.")
     thumbnail: str = Field(description="URL of a small copy, which exists once the photo was captioned.")
     revision: int = Field(description="Revision of the collection at its last change.")
+
+
+class CollectionWordsDocument(BaseModel):
+    """The words of the captioner's caption, with the maps that led to them."""
+
+    caption: str
+    confidence: Confidence
+    wording: Wording
+    words: list[WordFigures]
+    alphas: Alphas
+    width: int = Field(description="Width of the upright photo, in pixels.")
+    height: int
+    seen_box: SeenBox
 
 
 class CollectionPhotoQuery(Strict):

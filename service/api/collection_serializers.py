@@ -8,10 +8,14 @@ from service.api.collection_schemas import (
     AdditionDocument,
     CollectionDocument,
     CollectionPhotoDocument,
+    CollectionWordsDocument,
     LeftOutDocument,
 )
+from service.api.schemas import WordFigures
+from service.api.serializers import alphas_document, word_figures
 from service.inference.captioning import CaptionService
-from service.store.collection_records import CollectionPhoto
+from service.inference.documents import captions_of
+from service.store.collection_records import CollectionPhoto, PhotoWords
 from service.store.collections import Addition, Collection
 from service.store.intake import Intake
 
@@ -37,6 +41,21 @@ def photo_documents(
     """Return the documents of photos of one collection."""
     firsts = service.collection_photos.first_of_digests(collection_id, [photo.digest for photo in photos])
     return [_photo_document(collection_id, photo, firsts.get(photo.digest, photo.number)) for photo in photos]
+
+
+def words_document(words: PhotoWords) -> CollectionWordsDocument:
+    """Return the document of the words of a photo's caption."""
+    caption, *_ = captions_of(words)
+    return CollectionWordsDocument(
+        caption=caption.text,
+        confidence=caption.confidence,
+        wording=wording(caption.confidence),
+        words=[WordFigures(**figures) for figures in word_figures(caption)],
+        alphas=alphas_document(caption),
+        width=words.width,
+        height=words.height,
+        seen_box=words.document["seen_box"],
+    )
 
 
 def _photo_document(collection_id: str, photo: CollectionPhoto, first: int) -> CollectionPhotoDocument:

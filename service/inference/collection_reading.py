@@ -14,6 +14,7 @@ from captioner.caption_json import warnings_json
 from captioner.errors import ImageError
 from captioner.images.photo import ImageFrame, open_image
 from service.inference.batching import CaptionResult, Stopping
+from service.inference.documents import to_stored
 from service.inference.switching import Serving
 from service.settings import Settings
 from service.store.collection_records import CollectionPhoto, PhotoResult
@@ -101,6 +102,7 @@ class PhotoReader:
         except Exception:
             log.exception("The captioner failed on a photo of a collection")
             return PhotoResult(pending.number, reason=_FAILED)
+        documents, arrays = to_stored([best])
         return PhotoResult(
             pending.number,
             generated=best.text,
@@ -109,6 +111,8 @@ class PhotoReader:
             model_version=submitted.serving.model_version,
             width=submitted.frame.width,
             height=submitted.frame.height,
+            document={"captions": documents, "seen_box": list(submitted.frame.seen_box)},
+            arrays=arrays,
         )
 
     def _open(self, collection_id: str, photo: CollectionPhoto) -> Image.Image:

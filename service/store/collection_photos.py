@@ -13,6 +13,7 @@ from service.store.collection_records import (
     CaptionChange,
     CollectionPhoto,
     PhotoResult,
+    PhotoWords,
     photo_of,
     photo_of_row,
 )
@@ -20,6 +21,7 @@ from service.store.collections import CAPTIONED, FAILED, WAITING, Collections, U
 from service.store.database import Database
 from service.store.tables import CollectionPhotoRow as Row
 from service.store.tables import CollectionRow
+from service.store.tables import CollectionWordsRow as Words
 
 MAX_CAPTION = 2000
 """Maximum characters of a caption that a person writes."""
@@ -48,6 +50,15 @@ class CollectionPhotos:
     def get(self, collection_id: str, number: int) -> CollectionPhoto:
         with self._database.reading() as session:
             return _get(session, collection_id, number)
+
+    def words(self, collection_id: str, number: int) -> PhotoWords | None:
+        """Return the words of the captioner's caption with their maps; None if the photo has no such caption."""
+        with self._database.reading() as session:
+            photo = _get(session, collection_id, number)
+            words = session.get(Words, (collection_id, number))
+            if words is None or photo.width is None or photo.height is None:
+                return None
+            return PhotoWords(photo.width, photo.height, photo.warnings, words.document, words.arrays)
 
     def changed_since(
         self, collection_id: str, revision: int, number: int = 0, limit: int = _ROWS
@@ -92,6 +103,9 @@ class CollectionPhotos:
                 if result.reason is None:
                     for name in _RESULTS:
                         setattr(row, name, getattr(result, name))
+                    if result.document is not None:
+                        key = {"collection": collection_id, "number": row.number}
+                        session.merge(Words(**key, document=result.document, arrays=result.arrays))
 
     def correct(
         self, collection_id: str, changes: Sequence[CaptionChange]
@@ -138,6 +152,7 @@ class CollectionPhotos:
             for chunk in _chunks(sorted(set(numbers))):
                 chosen = delete(Row).where(Row.collection == collection_id, Row.number.in_(chunk))
                 deleted += session.scalars(chosen.returning(Row.number))
+                session.execute(delete(Words).where(Words.collection == collection_id, Words.number.in_(chunk)))
         for number in deleted:
             self._collections.photo_file(collection_id, number).unlink(missing_ok=True)
             self._collections.preview_file(collection_id, number).unlink(missing_ok=True)

@@ -1,9 +1,11 @@
 """Photos of collections as records: what the database holds of each, and changes of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
+
+import numpy as np
 
 from captioner.errors import CaptionerError
 from service.store.tables import CollectionPhotoRow
@@ -59,6 +61,21 @@ class PhotoResult:
     model_version: str | None = None
     width: int | None = None
     height: int | None = None
+    document: dict[str, Any] | None = None
+    """Words of the caption: see service.inference.documents."""
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False)
+    """Maps and other arrays of the caption, by name: see there."""
+
+
+@dataclass(frozen=True)
+class PhotoWords:
+    """The words of the captioner's caption of a photo, as `service.inference.documents.captions_of` reads them."""
+
+    width: int
+    height: int
+    warnings: list[dict[str, str]] | None
+    document: dict[str, Any]
+    arrays: Mapping[str, np.ndarray] = field(compare=False)
 
 
 @dataclass(frozen=True)

@@ -133,6 +133,21 @@ class CollectionPhotoRow(Table):
     revision: Mapped[int]
 
 
+class CollectionWordsRow(Table):
+    """The words of the caption that the captioner made of a photo of a collection.
+
+    They are long, and stand apart from the photo's row so that counting and listing photos does not read them.
+    """
+
+    __tablename__ = "collection_words"
+
+    collection: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    document: Mapped[dict[str, Any]] = mapped_column(JSON)
+    """See service.inference.documents."""
+    arrays: Mapped[dict[str, np.ndarray]] = mapped_column(Arrays, nullable=True)
+
+
 class IdentityRow(Table):
     """One row that identifies a shared database: see service.store.home."""
 

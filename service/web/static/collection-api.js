@@ -24,6 +24,9 @@ export const captionAgain = (id, photos) => json(urlOf(id, "/caption-again"), wi
 export const makeDataSet = (id, minConfidence) =>
   jsonAsAdmin(urlOf(id, "/dataset"), withBody("POST", { min_confidence: minConfidence }));
 
+/** The words of the captioner's caption, and their maps. */
+export const getWords = (id, number) => json(urlOf(id, `/photos/${number}/words`));
+
 /** Store one caption; null takes back what people wrote. A Problem with status 409 has `present`. */
 export const saveCaption = (id, { number, version }, caption) =>
   json(urlOf(id, `/photos/${number}`), withBody("PATCH", { caption, version }));

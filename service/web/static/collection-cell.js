@@ -1,4 +1,5 @@
 // One photo of a collection: its picture, its caption to edit, how sure the captioner is.
+import { createCellWords } from "./collection-words.js";
 import { button, element } from "./elements.js";
 
 const WORDINGS = { sure: "sure", likely: "likely right", guess: "a guess" };
@@ -6,7 +7,7 @@ const STATES = { waiting: "Waiting…", captioned: "", failed: "" };
 
 /**
  * actions: {save(photo, text, version) -> promise of the stored photo, or null; onMove(number, steps);
- * onSelect(number, selected); isSelected(number)}.
+ * onSelect(number, selected); isSelected(number); loadWords(number) -> promise of the words with their maps}.
  */
 export function createCell(number, actions) {
   const picture = element("img", { alt: "", loading: "lazy", decoding: "async", draggable: false });
@@ -14,8 +15,10 @@ export function createCell(number, actions) {
   const text = element("textarea", { rows: 3, maxLength: 2000, spellcheck: true, dir: "auto" });
   const note = element("p", { className: "cell-note" });
   const foot = element("p", { className: "cell-foot" });
-  const node = element("div", { className: "cell-photo" }, element("div", { className: "cell-picture" }, picture, check), text, note, foot);
+  const pictureBox = element("div", { className: "cell-picture" }, picture, check);
+  const node = element("div", { className: "cell-photo" }, pictureBox, text, note, foot);
   node.setAttribute("role", "listitem");
+  let words = null;
   let photo = null;
   let saved = ""; // the caption as it was last stored, or seen
   let version = 0; // of the caption that is being edited
@@ -82,6 +85,9 @@ export function createCell(number, actions) {
       photo = newPhoto;
       node.dataset.state = photo.state;
       node.dataset.number = number;
+      if (photo.generated && !words) {
+        words = createCellWords(number, { cell: node, picture: pictureBox }, () => actions.loadWords(number));
+      } else if (before && photo.generated !== before.generated) words?.clear();
       if (photo.width && !picture.src) picture.src = `${photo.thumbnail}?size=480`;
       check.setAttribute("aria-label", `Select ${photo.name}`);
       text.setAttribute("aria-label", `Caption of ${photo.name}`);

@@ -44,7 +44,8 @@ async function attempt(region, action) {
 // --- What is shown
 
 const grid = createGrid(byId, (number) => {
-  const cell = createCell(number, { save, onMove, onSelect, isSelected: (other) => selected.has(other) });
+  const loadWords = (other) => api.getWords(id, other);
+  const cell = createCell(number, { save, onMove, onSelect, loadWords, isSelected: (other) => selected.has(other) });
   cells.set(number, cell);
   return cell;
 });

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 import httpx
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -108,6 +109,23 @@ def test_names_of_all_kinds_come_back_unchanged(client):
     files = {name: photo_bytes(seed) for seed, name in enumerate(names)}
     created = create(client, {"odd.zip": zipped(files | {'line\n"quoted".jpg': photo_bytes(99)})})
     assert [photo["name"] for photo in photos_of(client, created)] == [*names, 'line\n"quoted".jpg']
+
+
+def test_the_words_of_a_caption_have_the_maps_that_they_have_alone(client):
+    files = {"1.jpg": photo_bytes(1), "broken.jpg": b""}
+    created = finished(client, create(client, files))
+    url = f"/api/collections/{created['id']}/photos"
+    client.patch(f"{url}/1", json={"caption": "a person wrote this", "version": 0}).raise_for_status()
+    words = client.get(f"{url}/1/words").json()
+    alone = client.post("/api/captions", files={"image": files["1.jpg"]}).json()
+    assert (words["caption"], words["seen_box"]) == (alone["caption"], alone["image"]["seen_box"])
+    for name in ("text", "probability", "gate", "spread", "confidence", "map_of"):
+        mine, theirs = ([word[name] for word in document["words"]] for document in (words, alone))
+        assert mine == (pytest.approx(theirs, abs=1e-5) if isinstance(theirs[0], float) else theirs), name
+    for mine, theirs in zip(words["alphas"]["maps"], alone["alphas"]["maps"], strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-5)
+    response = client.get(f"{url}/2/words")
+    assert response.status_code == 404 and "no caption of photo 2" in response.json()["detail"]
 
 
 def test_photos_are_added_later_and_a_folder_sent_again_adds_only_what_is_new(client):

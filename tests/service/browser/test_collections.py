@@ -15,7 +15,7 @@ from service.store.tables import CollectionPhotoRow as Row
 from tests.support.collections import make_collection
 from tests.support.photo_sets import photo_bytes, zipped
 from tests.support.serving import Running, serving
-from tests.support.visits import EXAMPLES, PHONE, check_accessible, check_fits, screenshot
+from tests.support.visits import EXAMPLES, PHONE, check_accessible, check_fits, heat_pixels, screenshot
 
 MANY = 300
 
@@ -200,3 +200,34 @@ def test_the_pages_fit_a_phone_and_are_accessible(visit, running, scheme):
         check_fits(page)
         check_accessible(page)
         screenshot(page, f"phone-{scheme}{path.replace('/', '-')[:12]}")
+
+
+def test_a_word_lights_its_map_on_the_photo(page):
+    cell = cells(page).first
+    words, heat = cell.locator(".cell-words .word"), cell.locator(".cell-heat")
+    cell.hover()
+    words.first.hover()
+    expect(heat).to_be_visible()
+    first = heat_pixels(heat)
+    assert first[..., 3].max() > 0
+    check_accessible(page)
+    screenshot(page, "collection-word")
+    words.last.hover()
+    assert (heat_pixels(heat) != first).any(), "another word, another map"
+    page.mouse.move(0, 0)
+    expect(heat).to_be_hidden()
+
+
+def test_words_are_reached_with_the_keyboard(page):
+    cell = cells(page).first
+    words, heat = cell.locator(".cell-words .word"), cell.locator(".cell-heat")
+    cell.locator("textarea").focus()
+    expect(words.first).to_be_visible()
+    page.keyboard.press("Shift+Tab")
+    expect(words.first).to_be_focused()
+    expect(heat).to_be_visible()
+    page.keyboard.press("ArrowRight")
+    expect(words.nth(1)).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(cell.locator("textarea")).to_be_focused()
+    expect(heat).to_be_hidden()

@@ -38,5 +38,12 @@ def upgrade() -> None:
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("revision", sa.Integer(), nullable=False),
     )
+    op.create_table(
+        "collection_words",
+        sa.Column("collection", sa.String(), primary_key=True),
+        sa.Column("number", sa.Integer(), primary_key=True, autoincrement=False),
+        sa.Column("document", sa.JSON(), nullable=False),
+        sa.Column("arrays", sa.LargeBinary(), nullable=True),
+    )
     for column in ("state", "revision", "digest"):
         op.create_index(f"ix_collection_photos_{column}", "collection_photos", ["collection", column])
