@@ -6,6 +6,8 @@ import { sendAsAdmin } from "./token.js";
 const KEY = "captioner.collections";
 const PAGE = 500;
 
+export const DELETION_TEXT = "Its photos and captions are deleted for good.";
+
 const urlOf = (id, rest = "") => `/api/collections/${id}${rest}`;
 const withBody = (method, body) => ({
   method,

@@ -2,6 +2,8 @@
 import { saveCaption, saveCaptions } from "./collection-api.js";
 import { counted } from "./counted.js";
 
+const PART = 5000; // captions of one request
+
 /** photos: number -> document. onChanged(documents). say(text). */
 export function createEdits(id, photos, { undo }, { onChanged, say }) {
   const done = []; // {number: caption before} of each edit; null: what the captioner made
@@ -14,16 +16,23 @@ export function createEdits(id, photos, { undo }, { onChanged, say }) {
   }
 
   async function undoLast() {
-    const edit = done.pop();
-    undo.disabled = done.length === 0;
+    const edit = done.at(-1);
     if (!edit) return;
     const changes = [...edit].filter(([number]) => photos.has(number));
-    const captions = changes.map(([number, caption]) => ({ number, caption, version: photos.get(number).version }));
-    if (captions.length === 0) return;
-    const { changed, refused } = await saveCaptions(id, captions);
-    onChanged([...changed, ...refused], true);
-    const others = refused.length > 0 ? ` ${counted(refused.length, "caption")} changed meanwhile and stayed.` : "";
-    say(`Undone: ${counted(changed.length, "caption")}.${others}`);
+    let [undone, kept] = [0, 0];
+    for (let start = 0; start < changes.length; start += PART) {
+      const captions = changes
+        .slice(start, start + PART)
+        .map(([number, caption]) => ({ number, caption, version: photos.get(number).version }));
+      const { changed, refused } = await saveCaptions(id, captions);
+      onChanged([...changed, ...refused], true);
+      for (const { number } of captions) edit.delete(number); // after a failure, the rest can be tried again
+      [undone, kept] = [undone + changed.length, kept + refused.length];
+    }
+    done.splice(done.indexOf(edit), 1);
+    undo.disabled = done.length === 0;
+    if (changes.length === 0) return;
+    say(`Undone: ${counted(undone, "caption")}.${kept > 0 ? ` ${counted(kept, "caption")} changed meanwhile and stayed.` : ""}`);
   }
 
   return {

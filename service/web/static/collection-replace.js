@@ -2,12 +2,12 @@
 import { replaceIn } from "./collection-api.js";
 import { counted } from "./counted.js";
 import { element } from "./elements.js";
-import { showProblem } from "./problem.js";
+import { attempt, showProblem } from "./problem.js";
 
 const MAX_LISTED = 200;
 
-/** selected() -> numbers. onReplaced(captions): those that changed, as the API names them. attempt as of the page. */
-export function createReplace(id, byId, { selected, onReplaced, attempt, say }) {
+/** selected() -> numbers. onReplaced(captions): those that changed, as the API names them. */
+export function createReplace(id, byId, { selected, onReplaced, say }) {
   const { replace, replaceOpen, replaceForm, replaceSearch, replaceApply, replaceList, replaceProblem } = byId;
 
   const body = (preview) => ({

@@ -1,18 +1,18 @@
 // The page of one collection: photos, their captions, and what to do with them.
-import { Problem } from "./api.js";
 import * as api from "./collection-api.js";
+import { createActions } from "./collection-actions.js";
 import { createCell } from "./collection-cell.js";
 import { createEdits } from "./collection-edits.js";
 import { createGrid } from "./collection-grid.js";
 import { createReplace } from "./collection-replace.js";
 import { counted } from "./counted.js";
+import { confirmDeletion } from "./dialog.js";
 import { elementsById } from "./elements.js";
 import { watchChoosers, watchFolderDrops, sendAll } from "./photo-upload.js";
-import { showProblem } from "./problem.js";
+import { attempt } from "./problem.js";
 import { changeToken } from "./token.js";
 
 const RETRY_MS = 2000;
-const SURE = 0.8;
 const ENOUGH = 100; // photos; with fewer, the report of a data set calls them few
 
 const byId = elementsById();
@@ -27,18 +27,6 @@ let following = false;
 
 function say(text) {
   byId.status.textContent = text;
-}
-
-/** Run an action, and show its failure in a region -> its result, or null. */
-async function attempt(region, action) {
-  showProblem(region, null);
-  try {
-    return (await action()) ?? true;
-  } catch (problem) {
-    if (!(problem instanceof Problem)) console.error(problem);
-    showProblem(region, problem instanceof Problem ? problem : new Problem(0, "The page failed. Reload it."));
-    return null;
-  }
 }
 
 // --- What is shown
@@ -177,7 +165,6 @@ function refreshSoon() {
 
 createReplace(id, byId, {
   selected: () => [...selected],
-  attempt,
   say,
   onReplaced(captions) {
     edits.rememberAll(captions.map(({ number }) => photos.get(number)).filter(Boolean));
@@ -224,50 +211,14 @@ const change = (action) =>
   });
 
 async function addFiles(files) {
-  byId.sending.hidden = false;
-  await attempt(byId.problem, async () => {
-    const { tooLarge } = await sendAll(id, files, {
-      onProgress(share, text) {
-        byId.sendingBar.value = share;
-        byId.sendingText.textContent = text;
-      },
-      onPart: () => {},
-    });
-    if (tooLarge.length > 0) throw new Problem(413, `Too large and not sent: ${tooLarge.join(", ")}.`);
-  });
-  byId.sending.hidden = true;
+  await attempt(byId.problem, () => sendAll(id, files, byId));
   await attempt(byId.problem, load);
-}
-
-// --- Afterwards
-
-function showExport() {
-  byId.exportPhotos.disabled = ["webdataset", "xmp"].includes(byId.exportFormat.value);
-  byId.exportLink.href = api.exportUrl(id, byId.exportFormat.value, byId.exportPhotos.checked);
-}
-
-async function train() {
-  const answer = await attempt(byId.problem, () => api.makeDataSet(id, byId.sure.checked ? SURE : null));
-  if (answer) location.assign(answer.page);
-}
-
-async function rename() {
-  const name = prompt("Name of the collection", collection.name)?.trim();
-  if (name) await change(() => api.renameCollection(id, name));
-}
-
-async function remove() {
-  if (!confirm(`Delete “${collection.name}” with its photos and captions for good?`)) return;
-  await attempt(byId.problem, async () => {
-    await api.deleteCollection(id);
-    api.rememberCollection(id, null);
-    location.assign("/collections");
-  });
 }
 
 async function removePhotos() {
   const numbers = [...selected];
-  if (!confirm(`Delete ${counted(numbers.length, "photo")} for good?`)) return;
+  const question = `Delete ${counted(numbers.length, "photo")}?`;
+  if (!(await confirmDeletion(question, "They are deleted for good, with their captions."))) return;
   await attempt(byId.problem, async () => {
     for (let start = 0; start < numbers.length; start += 500) {
       showCollection(await api.deletePhotos(id, numbers.slice(start, start + 500)));
@@ -295,13 +246,8 @@ byId.deletePhotos.addEventListener("click", removePhotos);
 byId.cancel.addEventListener("click", () => change(() => api.cancelCollection(id)));
 byId.resume.addEventListener("click", () => change(() => api.captionAgain(id, "waiting")));
 byId.captionAgain.addEventListener("click", () => change(() => api.captionAgain(id, "all")));
-byId.rename.addEventListener("click", rename);
-byId.delete.addEventListener("click", remove);
-byId.train.addEventListener("click", train);
-byId.exportForm.addEventListener("input", showExport);
-byId.exportForm.addEventListener("submit", (event) => event.preventDefault());
 byId.tokenButton.addEventListener("click", changeToken);
+createActions(id, byId, { current: () => collection, change });
 watchChoosers({ choose: byId.add, chooseFolder: byId.addFolder, file: byId.file, folder: byId.folder }, addFiles);
 watchFolderDrops(addFiles);
-showExport();
 attempt(byId.problem, load);

@@ -1,44 +1,25 @@
 // The page of all collections: send photos as a new one, open, rename and delete the others.
-import { Problem } from "./api.js";
 import * as api from "./collection-api.js";
 import { counted } from "./counted.js";
+import { confirmDeletion } from "./dialog.js";
 import { button, element, elementsById } from "./elements.js";
 import { sendAll, watchChoosers, watchFolderDrops } from "./photo-upload.js";
-import { showProblem } from "./problem.js";
+import { attempt } from "./problem.js";
 import { changeToken } from "./token.js";
 
 const byId = elementsById();
 
-async function attempt(region, action) {
-  showProblem(region, null);
-  try {
-    return await action();
-  } catch (problem) {
-    if (!(problem instanceof Problem)) console.error(problem);
-    showProblem(region, problem instanceof Problem ? problem : new Problem(0, "The page failed. Reload it."));
-    return null;
-  }
-}
-
 async function create(files) {
-  byId.sending.hidden = false;
   let created = null;
-  await attempt(byId.sendProblem, async () => {
-    const { tooLarge } = await sendAll(null, files, {
-      onProgress(share, text) {
-        byId.sendingBar.value = share;
-        byId.sendingText.textContent = text;
-      },
-      onPart(collection) {
-        created = collection;
-        api.rememberCollection(collection.id, collection.name);
-      },
+  const isSent = await attempt(byId.sendProblem, async () => {
+    await sendAll(null, files, byId, (collection) => {
+      created = collection;
+      api.rememberCollection(collection.id, collection.name);
     });
-    if (tooLarge.length > 0) throw new Problem(413, `Too large and not sent: ${tooLarge.join(", ")}.`);
-    location.assign(`/collections/${created.id}`);
+    return true;
   });
-  byId.sending.hidden = true;
-  if (created) showKnown(); // some files were sent before the problem
+  if (isSent) location.assign(`/collections/${created.id}`);
+  else if (created) showKnown(); // some files were sent before the problem
 }
 
 function showKnown() {
@@ -65,7 +46,7 @@ function describe({ photos, waiting, corrected, state }) {
 
 function rowOf(id, name, facts) {
   const remove = async () => {
-    if (!confirm(`Delete “${name}” with its photos and captions for good?`)) return;
+    if (!(await confirmDeletion(`Delete “${name}”?`, api.DELETION_TEXT))) return;
     const isDeleted = await attempt(byId.listProblem, async () => {
       await api.deleteCollection(id).catch((problem) => {
         if (problem.status !== 404) throw problem; // deleted already

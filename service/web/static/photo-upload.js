@@ -60,10 +60,25 @@ async function filesOf(entry, folder = "") {
 }
 
 /**
- * Send files to a collection, or to a new one without an id. onProgress(share, text). onPart(document) after each part.
- * Returns {document, tooLarge: names}. Throws a Problem; what was sent before stays.
+ * Send files to a collection, or to a new one without an id, and show the progress. onPart(document): after each part.
+ * Throws a Problem, as well if some files are too large; what was sent stays.
  */
-export async function sendAll(id, files, { onProgress, onPart }) {
+export async function sendAll(id, files, { sending, sendingBar, sendingText }, onPart = () => {}) {
+  sending.hidden = false;
+  try {
+    await sendParts(id, files, {
+      onPart,
+      onProgress(share, text) {
+        sendingBar.value = share;
+        sendingText.textContent = text;
+      },
+    });
+  } finally {
+    sending.hidden = true;
+  }
+}
+
+async function sendParts(id, files, { onProgress, onPart }) {
   const maxBytes = Number(document.body.dataset.maxUploadMb) * 1_000_000 * SHARE;
   const total = files.reduce((sum, { file }) => sum + file.size, 0) || 1;
   let document_ = null;
@@ -87,7 +102,7 @@ export async function sendAll(id, files, { onProgress, onPart }) {
     }
   }
   if (!document_) throw new Problem(413, `Each of these files is larger than ${(maxBytes / 1e6).toFixed(0)} MB.`);
-  return { document: document_, tooLarge };
+  if (tooLarge.length > 0) throw new Problem(413, `Too large and not sent: ${tooLarge.join(", ")}.`);
 }
 
 /** Group files into parts that one request can carry; a file that is too large is a part of its own. */

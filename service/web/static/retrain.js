@@ -6,7 +6,7 @@ import { counted } from "./counted.js";
 import { watchDrops } from "./drops.js";
 import { button, element, elementsById } from "./elements.js";
 import { showModels } from "./models.js";
-import { showProblem } from "./problem.js";
+import { attempt, showProblem } from "./problem.js";
 import { showReport } from "./report.js";
 import { changeToken } from "./token.js";
 import { showTraining } from "./training.js";
@@ -22,18 +22,6 @@ const following = new Set(); // ids of trainings
 
 function say(text) {
   byId.status.textContent = text;
-}
-
-/** Run an action, and show its failure in a region. */
-async function attempt(region, action) {
-  showProblem(region, null);
-  try {
-    return await action();
-  } catch (problem) {
-    if (!(problem instanceof Problem)) console.error(problem);
-    showProblem(region, problem instanceof Problem ? problem : new Problem(0, "The page failed. Reload it."));
-    return null;
-  }
 }
 
 // --- Data sets

@@ -231,3 +231,19 @@ def test_words_are_reached_with_the_keyboard(page):
     page.keyboard.press("Tab")
     expect(cell.locator("textarea")).to_be_focused()
     expect(heat).to_be_hidden()
+
+
+def test_a_collection_is_renamed_and_deleted_in_dialogs(page):
+    page.locator("#rename").click()
+    check_accessible(page)
+    page.get_by_role("textbox", name="Name").fill("The coast")
+    page.keyboard.press("Enter")
+    expect(page.locator("#name")).to_have_text("The coast")
+    page.locator("#delete").click()
+    dialog = page.get_by_role("dialog", name="Delete “The coast”?")
+    screenshot(page, "collection-delete")
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(dialog).to_have_count(0)
+    page.locator("#delete").click()
+    dialog.get_by_role("button", name="Delete").click()
+    expect(page).to_have_url(re.compile("/collections$"))
