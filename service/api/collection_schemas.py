@@ -147,6 +147,12 @@ class CollectionPhotoPage(BaseModel):
     next: str | None = Field(description="The `cursor` of the next page; null on the last one.")
 
 
+class DeletedPhotos(BaseModel):
+    """Data of the event `deleted`."""
+
+    numbers: list[int]
+
+
 class ThumbnailQuery(Strict):
     size: int = Field(320, ge=16, le=MAX_SIDE, description="Longest side in pixels; never enlarged.")
 

@@ -8,6 +8,7 @@ from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 
 from service.api.collection_schemas import (
+    MAX_NUMBER,
     AdditionDocument,
     CaptionAgainBody,
     CollectionDataSetBody,
@@ -17,6 +18,7 @@ from service.api.collection_schemas import (
     CollectionPath,
     CollectionPhotoPage,
     CollectionQuery,
+    DeletedPhotos,
     EventsQuery,
     NameBody,
 )
@@ -26,6 +28,7 @@ from service.api.datasets import dataset_document
 from service.api.following import event, follow
 from service.api.operations import SECURITY, current_service, json_response
 from service.errors import problem_responses
+from service.inference.captioning import CaptionService
 from service.store.collections import FAILED, STATES, WAITING, Addition, UnknownCollection
 
 api = APIBlueprint(
@@ -40,11 +43,14 @@ _ADMIN_ONLY = {"security": SECURITY}
 _ADMIN_PROBLEMS = problem_responses(401, 404, 429)
 _STREAM = {
     200: {
-        "description": "Events `collection`, whose data is the document that GET returns, and `photos`: those that"
-        " changed. The id of an event is a revision of the collection. The stream ends when no photo waits.",
+        "description": "Events `collection`, whose data is the document that GET returns, `photos`: those that changed,"
+        " and `deleted`: `numbers` of deleted photos. The id of an event is a revision of the collection. The stream"
+        " ends when no photo waits.",
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
     }
 }
+_EVENT_PHOTOS = 500
+"""Maximum number of photos in one event."""
 _STATES_AGAIN = {"all": STATES, "failed": (FAILED, WAITING), "waiting": (WAITING,)}
 
 
@@ -107,29 +113,9 @@ def follow_collection(path: CollectionPath, query: EventsQuery) -> Response:
     """
     service = current_service()
     sent = service.collections.get(path.id).revision if query.since is None else query.since
-    if query.since is None and (last_id := request.headers.get("Last-Event-ID", "")).isdecimal():
-        sent = int(last_id)
-    sent_number, last_document = 0, ""
-
-    def poll() -> tuple[list[str], bool]:
-        nonlocal sent, sent_number, last_document
-        try:
-            collection = service.collections.get(path.id)
-        except UnknownCollection:  # deleted
-            return [], True
-        events = []
-        photos = service.collection_photos.changed_since(path.id, sent, sent_number)
-        if photos:
-            sent, sent_number = photos[-1].revision - 1, photos[-1].number  # other photos may have the same revision
-            page = CollectionPhotoPage(photos=photo_documents(service, path.id, photos), next=None)
-            events.append(event("photos", page.model_dump_json(), sent))
-        document = collection_document(collection).model_dump_json()
-        if document != last_document:
-            last_document = document
-            events.append(event("collection", document, sent))
-        return events, not collection.is_captioning and not photos
-
-    return follow(service, poll)
+    if query.since is None and re.fullmatch("[0-9]{1,10}", last_id := request.headers.get("Last-Event-ID", "")):
+        sent = min(int(last_id), MAX_NUMBER)
+    return follow(service, _CollectionEvents(service, path.id, sent).poll)
 
 
 @api.post("/<caption_id:id>/cancel", responses={200: CollectionDocument} | problem_responses(404))
@@ -184,6 +170,41 @@ def make_dataset(path: CollectionPath, body: CollectionDataSetBody) -> Response:
     response = json_response(document, 201)
     response.headers["Location"] = f"/api/datasets/{data.id}"
     return response
+
+
+class _CollectionEvents:
+    """What changed in a collection since the last call of `poll`, as server-sent events."""
+
+    def __init__(self, service: CaptionService, collection_id: str, revision: int) -> None:
+        """revision: of the collection; later changes are sent."""
+        self._service, self._id = service, collection_id
+        self._sent = self._sent_deletion = revision
+        self._sent_number = 0
+        """Number of the last photo of the revision after `_sent` that was sent: it may have others."""
+        self._last_document = ""
+
+    def poll(self) -> tuple[list[str], bool]:
+        """Return the new events, and whether no others follow."""
+        try:
+            collection = self._service.collections.get(self._id)
+        except UnknownCollection:  # deleted
+            return [], True
+        events = []
+        photos = self._service.collection_photos.changed_since(self._id, self._sent, self._sent_number, _EVENT_PHOTOS)
+        if photos:
+            self._sent, self._sent_number = photos[-1].revision - 1, photos[-1].number
+            page = CollectionPhotoPage(photos=photo_documents(self._service, self._id, photos), next=None)
+            events.append(event("photos", page.model_dump_json(), self._sent))
+        if deletions := self._service.collection_photos.deleted_since(self._id, self._sent_deletion):
+            self._sent_deletion = deletions[-1][1]
+            deleted = DeletedPhotos(numbers=[number for number, _ in deletions])
+            events.append(event("deleted", deleted.model_dump_json(), self._sent))
+        document = collection_document(collection).model_dump_json()
+        if document != self._last_document:
+            self._last_document = document
+            has_all = len(photos) < _EVENT_PHOTOS  # all that had changed when the collection was read
+            events.append(event("collection", document, collection.revision if has_all else self._sent))
+        return events, not collection.is_captioning and not photos
 
 
 def _dataset_name(name: str) -> str:

@@ -19,8 +19,8 @@ from service.store.collection_records import (
 )
 from service.store.collections import CAPTIONED, FAILED, WAITING, Collections, UnknownCollection, unknown_collection
 from service.store.database import Database
+from service.store.tables import CollectionDeletionRow, CollectionRow
 from service.store.tables import CollectionPhotoRow as Row
-from service.store.tables import CollectionRow
 from service.store.tables import CollectionWordsRow as Words
 
 MAX_CAPTION = 2000
@@ -71,6 +71,15 @@ class CollectionPhotos:
         changed = select_photos(collection_id).where(later).order_by(Row.revision, Row.number).limit(limit)
         with self._database.reading() as session:
             return _photos(session, changed)
+
+    def deleted_since(self, collection_id: str, revision: int) -> list[tuple[int, int]]:
+        """Return the number and revision of each photo deleted after a revision of the collection, first ones first."""
+        deletion = CollectionDeletionRow
+        later = select(deletion.number, deletion.revision).where(
+            deletion.collection == collection_id, deletion.revision > revision
+        )
+        with self._database.reading() as session:
+            return [(row.number, row.revision) for row in session.execute(later.order_by(deletion.revision))]
 
     def each(self, collection_id: str, numbers: Sequence[int] | None = None) -> Iterator[CollectionPhoto]:
         """Yield all photos, or those with these numbers, by number. They are read in parts, each as it is then."""
@@ -148,11 +157,15 @@ class CollectionPhotos:
     def delete(self, collection_id: str, numbers: Sequence[int]) -> int:
         """Delete photos with their files -> how many existed."""
         deleted: list[int] = []
-        with self._collections.changing(collection_id) as (session, _):
+        with self._collections.changing(collection_id) as (session, collection):
             for chunk in _chunks(sorted(set(numbers))):
                 chosen = delete(Row).where(Row.collection == collection_id, Row.number.in_(chunk))
                 deleted += session.scalars(chosen.returning(Row.number))
                 session.execute(delete(Words).where(Words.collection == collection_id, Words.number.in_(chunk)))
+            revision = collection.revision
+            session.add_all(
+                CollectionDeletionRow(collection=collection_id, number=number, revision=revision) for number in deleted
+            )
         for number in deleted:
             self._collections.photo_file(collection_id, number).unlink(missing_ok=True)
             self._collections.preview_file(collection_id, number).unlink(missing_ok=True)

@@ -27,7 +27,7 @@ from service.store.intake import FreeNames, Intake
 from service.store.leftovers import remove_abandoned, remove_unknown
 from service.store.locks import Hold, hold_shared_lock
 from service.store.photos import ID_PATTERN
-from service.store.tables import CollectionPhotoRow, CollectionRow, CollectionWordsRow
+from service.store.tables import CollectionDeletionRow, CollectionPhotoRow, CollectionRow, CollectionWordsRow
 
 WAITING, CAPTIONED, FAILED = "waiting", "captioned", "failed"
 STATES = (WAITING, CAPTIONED, FAILED)
@@ -176,7 +176,7 @@ class Collections:
         """Delete a collection with its files. Raises UnknownCollection."""
         trash = self._folder / f".gone-{uuid.uuid4().hex}"
         with self.changing(collection_id) as (session, row):
-            for table in (CollectionPhotoRow, CollectionWordsRow):
+            for table in (CollectionPhotoRow, CollectionWordsRow, CollectionDeletionRow):
                 session.execute(delete(table).where(table.collection == collection_id))
             session.delete(row)
             with contextlib.suppress(FileNotFoundError):

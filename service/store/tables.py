@@ -148,6 +148,17 @@ class CollectionWordsRow(Table):
     arrays: Mapped[dict[str, np.ndarray]] = mapped_column(Arrays, nullable=True)
 
 
+class CollectionDeletionRow(Table):
+    """A deleted photo of a collection, so that those who follow the collection learn of it."""
+
+    __tablename__ = "collection_deletions"
+
+    collection: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    revision: Mapped[int]
+    """Of the collection at the deletion."""
+
+
 class IdentityRow(Table):
     """One row that identifies a shared database: see service.store.home."""
 

@@ -9,7 +9,7 @@ import { counted } from "./counted.js";
 import { confirmDeletion } from "./dialog.js";
 import { elementsById } from "./elements.js";
 import { watchChoosers, watchFolderDrops, sendAll } from "./photo-upload.js";
-import { attempt } from "./problem.js";
+import { attempt, showProblem } from "./problem.js";
 import { changeToken } from "./token.js";
 
 const RETRY_MS = 2000;
@@ -157,10 +157,10 @@ function onMove(number, steps) {
 
 let refreshing = null;
 
-/** Get the counts again a moment after edits. */
+/** Get the counts, and what others have changed, a moment after edits. */
 function refreshSoon() {
   clearTimeout(refreshing);
-  refreshing = setTimeout(() => attempt(byId.problem, async () => showCollection(await api.getCollection(id))), 400);
+  refreshing = setTimeout(() => attempt(byId.problem, catchUp), 400);
 }
 
 createReplace(id, byId, {
@@ -176,19 +176,45 @@ createReplace(id, byId, {
 
 // --- Captioning
 
+function takeEvent(event, data, latest) {
+  revision = latest;
+  if (event === "photos") takePhotos(data.photos);
+  else if (event === "deleted") forgetPhotos(data.numbers);
+  else if (event === "collection") showCollection(data);
+}
+
+/** Take over what changed since the last event, if nothing is followed: the stream ends when no photo waits. */
+async function catchUp() {
+  if (following) return;
+  try {
+    await api.followCollection(id, revision, takeEvent);
+  } catch (problem) {
+    if (problem.status !== 503) throw problem;
+    showCollection(await api.getCollection(id)); // too many clients follow
+  }
+}
+
+/** Remove photos that someone deleted. */
+function forgetPhotos(numbers) {
+  const known = numbers.filter((number) => photos.delete(number));
+  if (known.length === 0) return; // deleted on this page
+  showPhotos();
+  say(`Someone deleted ${counted(known.length, "photo")}.`);
+}
+
 async function follow() {
   if (following) return;
   following = true;
   while (collection?.state === "captioning") {
     try {
-      await api.followCollection(id, revision, (event, data, latest) => {
-        revision = latest;
-        if (event === "photos") takePhotos(data.photos);
-        if (event === "collection") showCollection(data);
-      });
+      await api.followCollection(id, revision, takeEvent);
       showCollection(await api.getCollection(id));
-    } catch {
-      // The service may be restarting.
+    } catch (problem) {
+      if (problem.status === 404) {
+        showProblem(byId.problem, problem); // someone deleted the collection
+        break;
+      }
+      // Otherwise the service may be restarting.
     }
     if (collection.state === "captioning") await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
   }
@@ -247,6 +273,9 @@ byId.cancel.addEventListener("click", () => change(() => api.cancelCollection(id
 byId.resume.addEventListener("click", () => change(() => api.captionAgain(id, "waiting")));
 byId.captionAgain.addEventListener("click", () => change(() => api.captionAgain(id, "all")));
 byId.tokenButton.addEventListener("click", changeToken);
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden && collection) attempt(byId.problem, catchUp);
+});
 createActions(id, byId, { current: () => collection, change });
 watchChoosers({ choose: byId.add, chooseFolder: byId.addFolder, file: byId.file, folder: byId.folder }, addFiles);
 watchFolderDrops(addFiles);

@@ -185,6 +185,18 @@ def test_events_resume_after_a_break(client):
     assert "event: photos" not in client.get(url).text
 
 
+def test_those_who_follow_a_collection_learn_of_deleted_photos(client):
+    created = finished(client, create(client))
+    url = f"/api/collections/{created['id']}"
+    client.delete(f"{url}/photos?number=2&number=4").raise_for_status()
+    text = client.get(f"{url}/events", params={"since": created["revision"]}).text
+    assert "event: deleted" in text and '{"numbers":[2,4]}' in text
+    last_id = text.rpartition("id: ")[2].partition("\n")[0]
+    assert "event: deleted" not in client.get(f"{url}/events", params={"since": last_id}).text
+    absurd = client.get(f"{url}/events", headers={"Last-Event-ID": "9" * 30})
+    assert absurd.status_code == 200 and "event: deleted" not in absurd.text
+
+
 def test_a_cancelled_collection_continues_on_request(client, gate):
     gate.clear()
     created = create(client, {f"{number}.jpg": photo_bytes(number) for number in range(60)})

@@ -247,3 +247,13 @@ def test_a_collection_is_renamed_and_deleted_in_dialogs(page):
     page.locator("#delete").click()
     dialog.get_by_role("button", name="Delete").click()
     expect(page).to_have_url(re.compile("/collections$"))
+
+
+def test_photos_that_someone_else_deletes_disappear(page, running):
+    expect(cells(page)).to_have_count(len(payloads()))
+    running.client.delete(f"/api{page.url.removeprefix(running.url.rstrip('/'))}/photos?number=2").raise_for_status()
+    box = cells(page).first.locator("textarea")
+    box.fill("what the page learns of the deletion by")
+    box.press("Enter")
+    expect(cells(page)).to_have_count(len(payloads()) - 1)
+    expect(page.locator('.cell-photo[data-number="2"]')).to_have_count(0)

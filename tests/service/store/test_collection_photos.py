@@ -171,6 +171,16 @@ def test_deleted_photos_are_gone_with_their_files(collections, photos, made):
         photos.get(made, 1)
 
 
+def test_deletions_are_found_by_revision(collections, photos, made):
+    before = collections.get(made).revision
+    photos.delete(made, [2, 5])
+    between = collections.get(made).revision
+    photos.delete(made, [5, 1])
+    assert sorted(photos.deleted_since(made, before)) == [(1, between + 1), (2, between), (5, between)]
+    assert photos.deleted_since(made, between) == [(1, between + 1)]
+    assert photos.deleted_since("0" * 32, 0) == []
+
+
 def test_all_photos_can_be_read_in_parts(photos, made, monkeypatch):
     monkeypatch.setattr("service.store.collection_photos._ROWS", 2)
     assert [photo.number for photo in photos.each(made)] == [1, 2, 3, 4, 5, 6]

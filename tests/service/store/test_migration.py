@@ -15,7 +15,7 @@ from tests.service.inference.test_documents import as_lists, drawn_caption, stor
 
 COLUMNS = ("id", "created_at", "caption", "probability", "width", "height", "model_version", "document")
 
-LATER_TABLES = ("collection_words", "collection_photos", "collections")
+LATER_TABLES = ("collection_deletions", "collection_words", "collection_photos", "collections")
 """Of schema 0006."""
 
 

@@ -45,5 +45,11 @@ def upgrade() -> None:
         sa.Column("document", sa.JSON(), nullable=False),
         sa.Column("arrays", sa.LargeBinary(), nullable=True),
     )
+    op.create_table(
+        "collection_deletions",
+        sa.Column("collection", sa.String(), primary_key=True),
+        sa.Column("number", sa.Integer(), primary_key=True, autoincrement=False),
+        sa.Column("revision", sa.Integer(), nullable=False),
+    )
     for column in ("state", "revision", "digest"):
         op.create_index(f"ix_collection_photos_{column}", "collection_photos", ["collection", column])
