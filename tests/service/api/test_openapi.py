@@ -41,6 +41,7 @@ OPERATIONS = {
     ("GET", "/api/collections/{id}/photos/{number}"),
     ("PATCH", "/api/collections/{id}/photos/{number}"),
     ("GET", "/api/collections/{id}/photos/{number}/thumbnail.jpg"),
+    ("GET", "/api/collections/{id}/photos/{number}/words"),
 }
 GUARDED = {
     ("GET", "/api/datasets"),

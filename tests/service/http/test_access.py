@@ -30,6 +30,7 @@ PUBLIC = {
     ("GET", "/api/collections/<caption_id:id>/photos/<int:number>"),
     ("PATCH", "/api/collections/<caption_id:id>/photos/<int:number>"),
     ("GET", "/api/collections/<caption_id:id>/photos/<int:number>/thumbnail.jpg"),
+    ("GET", "/api/collections/<caption_id:id>/photos/<int:number>/words"),
 }  # fmt: skip
 """Operations that need no token. A new route is added here or requires the token."""
 
