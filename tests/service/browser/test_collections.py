@@ -236,7 +236,7 @@ def test_words_are_reached_with_the_keyboard(page):
 def test_a_collection_is_renamed_and_deleted_in_dialogs(page):
     page.locator("#rename").click()
     check_accessible(page)
-    page.get_by_role("textbox", name="Name").fill("The coast")
+    page.get_by_role("dialog").get_by_label("Name").fill("The coast")
     page.keyboard.press("Enter")
     expect(page.locator("#name")).to_have_text("The coast")
     page.locator("#delete").click()
