@@ -11,7 +11,20 @@ from werkzeug.routing import BaseConverter
 
 from captioner.captioner import Captioner
 from service import page
-from service.api import captions, datasets, health, models, occlusion, pictures, steps, trainings, translations
+from service.api import (
+    captions,
+    collection_exports,
+    collection_photos,
+    collections,
+    datasets,
+    health,
+    models,
+    occlusion,
+    pictures,
+    steps,
+    trainings,
+    translations,
+)
 from service.api.operations import current_service
 from service.errors import ProblemDocument, handle_errors, invalid_request
 from service.http.auth import Guard, admin_token, needs_token, takes_large_body
@@ -86,12 +99,14 @@ def create_app(
     app.extensions["guard"] = Guard(token, settings.redis)
     for resource in (captions, occlusion, steps, pictures, translations, datasets, trainings, models, health):
         app.register_api(resource.api)
+    for resource in (collections, collection_photos, collection_exports):
+        app.register_api(resource.api)
     app.register_blueprint(health.metrics)
     app.register_blueprint(page.page)
     app.before_request(_start_timer)
     app.before_request(refuse_untrusted)
     app.before_request(_check_token)
-    limit_rates(app, settings.requests_per_minute, settings.redis)
+    limit_rates(app, settings.requests_per_minute, settings.redis, settings.max_upload_bytes)
     app.before_request(_check_storage_limit)
     app.after_request(_add_security_headers)
     app.after_request(_record_request)
@@ -104,16 +119,22 @@ def _start_timer() -> None:
 
 
 def _check_token() -> None:
-    if needs_token(request.method, request.path):
-        current_app.extensions["guard"].check(request.headers.get("Authorization"), request.remote_addr or "")
-        if takes_large_body(request.method, request.path):
+    authorization = request.headers.get("Authorization")
+    is_large = takes_large_body(request.method, request.path)
+    # A token that is not needed, but allows a larger body, is checked as well.
+    if needs_token(request.method, request.path) or (is_large and authorization):
+        current_app.extensions["guard"].check(authorization, request.remote_addr or "")
+        if is_large:
             request.max_content_length = current_service().settings.max_dataset_bytes
 
 
 def _check_storage_limit() -> None:
     """Refuse an upload that exceeds the storage limit, before its body is read."""
     if is_upload(request.method, request.path):
-        current_service().storage.reserve(request.content_length or 0)
+        service, size = current_service(), request.content_length or 0
+        service.storage.reserve(size)
+        if request.path.startswith("/api/collections"):
+            service.collection_storage.reserve(size)
 
 
 def _add_security_headers(response: Response) -> Response:

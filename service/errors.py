@@ -34,6 +34,8 @@ from service.inference.translating import BrokenTranslator
 from service.jobs.trainings import TrainingConflict, UnknownTraining
 from service.store.archives import ArchiveError
 from service.store.bounded_lock import TooManyWaiting, WaitTimeout
+from service.store.collection_records import StaleCaption
+from service.store.collections import UnknownCollection
 from service.store.datasets import DataSetInUse, UnknownDataSet
 from service.store.disk import StorageFull
 from service.store.versions import UnknownVersion, VersionInUse
@@ -68,6 +70,13 @@ class InvalidPart(BaseModel):
     message: str
 
 
+class PresentCaption(BaseModel):
+    """A caption of a collection as it is stored."""
+
+    caption: str | None
+    version: int = Field(description="Send it with the next change.")
+
+
 class ProblemDocument(BaseModel):
     """Problem details of an error (RFC 9457)."""
 
@@ -77,6 +86,9 @@ class ProblemDocument(BaseModel):
     detail: str = Field(description="What is wrong and what to do, in plain text.")
     errors: list[InvalidPart] | None = Field(None, description="Each fault, if there can be several.")
     retry_after: int | None = Field(None, description="Seconds after which the same request may succeed.")
+    present: PresentCaption | None = Field(
+        None, description="What is stored, if a change was refused because someone else had made one."
+    )
 
 
 class Problem(Exception):
@@ -92,6 +104,7 @@ class Problem(Exception):
         errors: list[InvalidPart] | None = None,
         retry_after: int | None = None,
         headers: Mapping[str, str] = MappingProxyType({}),
+        present: PresentCaption | None = None,
     ) -> None:
         super().__init__(detail)
         self.headers = dict(headers)
@@ -101,6 +114,7 @@ class Problem(Exception):
             detail=detail[:1].upper() + detail[1:],
             errors=errors,
             retry_after=retry_after,
+            present=present,
         )
 
     def json(self) -> str:
@@ -140,7 +154,10 @@ def problem_of(error: Exception) -> Problem:
             )
         case StorageFull():
             return Problem(507, f"{error}.")
-        case UnknownVersion() | UnknownDataSet() | UnknownTraining():
+        case StaleCaption():
+            present = PresentCaption(caption=error.photo.caption, version=error.photo.version)
+            return Problem(409, f"{error}.", present=present)
+        case UnknownVersion() | UnknownDataSet() | UnknownTraining() | UnknownCollection():
             return Problem(404, f"{error}.")
         case VersionInUse() | DataSetInUse() | TrainingConflict() | DifferentCaptioner():
             return Problem(409, f"{error}.")
@@ -184,7 +201,9 @@ def problem_of(error: Exception) -> Problem:
 def _full_disk(error: Exception) -> Problem:
     log.error("The disk is full", exc_info=error)
     return Problem(
-        507, "The service's disk is full, and nothing was stored: delete captions or data sets, or tell its operator."
+        507,
+        "The service's disk is full, and nothing was stored: delete captions, collections or data sets, or tell its"
+        " operator.",
     )
 
 

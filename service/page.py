@@ -48,6 +48,18 @@ def attention() -> Response:
     return _render_page("attention.html", bottleneck=read_bottleneck(BOTTLENECK))
 
 
+@page.get("/collections")
+def collections() -> Response:
+    """Return the page that makes collections of photos, and lists them."""
+    return _render_page("collections.html")
+
+
+@page.get("/collections/<caption_id:id>")
+def collection(id: str) -> Response:
+    """Return the page of one collection; its script asks the API for it."""
+    return _render_page("collection.html")
+
+
 def _render_page(template: str, **values: object) -> Response:
     service = current_service()
     shipped = service.settings.bundle is None and service.serving.version == BUILT_IN

@@ -151,6 +151,13 @@ class Settings(BaseSettings):
         description="Maximum size of the home folder, in millions of bytes. Uploads beyond it are refused. By default,"
         " the size of the disk.",
     )
+    max_collections_mb: int = Field(
+        20_000,
+        ge=1,
+        le=1_000_000_000,
+        description="Maximum size of all collections together, in millions of bytes. Photos beyond it are refused until"
+        " collections are deleted.",
+    )
     requests_per_minute: int = Field(
         600,
         ge=0,
@@ -272,6 +279,14 @@ class Settings(BaseSettings):
         return self.home / "trainings"
 
     @property
+    def collections_folder(self) -> Path:
+        return self.home / "collections"
+
+    @property
+    def max_collections_bytes(self) -> int:
+        return self.max_collections_mb * 1_000_000
+
+    @property
     def max_dataset_bytes(self) -> int:
         return self.max_dataset_mb * 1_000_000
 
@@ -293,6 +308,7 @@ class Settings(BaseSettings):
         """Create missing folders. Raises ConfigError if they are not writable."""
         try:
             self.home.mkdir(mode=0o700, parents=True, exist_ok=True)  # photos are private
+            self.collections_folder.mkdir(mode=0o700, exist_ok=True)
             for folder in (self.photos_folder, self.datasets_folder, self.trainings_folder):
                 folder.mkdir(exist_ok=True)
             for folder in (self.home, self.photos_folder):

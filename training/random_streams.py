@@ -8,9 +8,11 @@ import numpy as np
 T = TypeVar("T")
 
 ORDER, BATCH, REPLAY, VALIDATION, WEIGHTS, COMPARISON, OCCLUSION, TRAINING_SUBSET, SENTENCES, MIXING = range(10)
+CORRECTIONS = 10
 """Purposes of streams: the order of an epoch's images, the draws of a batch, the replayed photos of a run, its
 validation photos, its first weights, the earlier photos that captioners are compared on, the photos whose occlusion
-maps are measured, a subset of the training photos, the sentences of a batch, the order of each of several data sets."""
+maps are measured, a subset of the training photos, the sentences of a batch, the order of each of several data sets,
+the photos to correct."""
 
 
 def stream(seed: int, purpose: int, *numbers: int) -> np.random.Generator:

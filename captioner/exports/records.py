@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 from captioner.errors import DataError
 from captioner.half_characters import has_half_character
 
-_CONTROL = re.compile(r"[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+UNWRITABLE = re.compile(r"[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 """Characters that XML and HTML cannot hold in any form."""
 
 
@@ -43,7 +43,7 @@ class ExportRecord:
         for caption in self.captions:
             if has_half_character(caption):
                 raise DataError(f"the caption of {self.name} is not text: it holds half of a character; write it again")
-            if match := _CONTROL.search(caption):
+            if match := UNWRITABLE.search(caption):
                 raise DataError(
                     f"the caption of {self.name} holds the control character U+{ord(match[0]):04X}, which no markup"
                     " can hold: remove it"

@@ -68,7 +68,7 @@ def bring_dataset(query: DataSetQuery) -> Response:
         with uploaded_zip(request) as upload:
             max_bytes = service.storage.free_bytes(service.settings.max_dataset_bytes)
             data = service.datasets.add_zip(upload.file, upload.name, bundle, max_bytes, languages)
-    response = json_response(_document(data), 201)
+    response = json_response(dataset_document(data), 201)
     response.headers["Location"] = f"/api/datasets/{data.id}"
     return response
 
@@ -76,7 +76,7 @@ def bring_dataset(query: DataSetQuery) -> Response:
 @api.get("/<caption_id:id>", responses={200: DataSetDocument} | problem_responses(404))
 def get_dataset(path: DataSetPath) -> Response:
     """Return one data set with its report."""
-    return json_response(_document(current_service().datasets.get(path.id)))
+    return json_response(dataset_document(current_service().datasets.get(path.id)))
 
 
 @api.delete("/<caption_id:id>", responses={204: None} | problem_responses(404, 409))
@@ -125,7 +125,8 @@ def _summary_fields(data: StoredDataSet) -> dict[str, Any]:
     }
 
 
-def _document(data: StoredDataSet) -> DataSetDocument:
+def dataset_document(data: StoredDataSet) -> DataSetDocument:
+    """Return the API document of a data set."""
     report = dict(data.report)
     if data.kind == PHOTOS:
         report["samples"] = [

@@ -122,7 +122,7 @@ class DataSetSummary(BaseModel):
 
     id: str
     name: str
-    origin: Literal["zip", "folder", "corrections"]
+    origin: Literal["zip", "folder", "corrections", "collection"]
     created_at: datetime
     usable: bool = Field(description="Whether it can be used for training.")
     kind: Literal["photos", "parallel_text"]

@@ -121,7 +121,9 @@ Wording = Annotated[
 ]
 
 
-class WordDocument(BaseModel):
+class WordFigures(BaseModel):
+    """A word of a caption, without its maps of attention."""
+
     text: str
     probability: Probability = Field(description="Probability of the word, given the words before it.")
     confidence: Confidence = Field(
@@ -133,16 +135,19 @@ class WordDocument(BaseModel):
     spread: float = Field(
         ge=0, le=1, description="Share of the photo that the attention map covers; near 1 it is uniform."
     )
-    overlay: str = Field(description="URL of a picture: the word's map over the photo.")
     label: str | None = Field(
         None, description="Name of the image label that the word was copied from; null if there is none."
     )
     map_of: Literal["attention", "label"] = Field(
         "attention",
-        description="The map that the overlay shows: attention or, if attention points away from the labelled object,"
+        description="The map to show for the word: attention or, if attention points away from the labelled object,"
         " the class activation map of the label.",
     )
     label_map: Map | None = Field(None, description="The class activation map of the label; it sums to 1.")
+
+
+class WordDocument(WordFigures):
+    overlay: str = Field(description="URL of a picture: the word's map over the photo.")
 
 
 class Alphas(BaseModel):
@@ -203,6 +208,16 @@ Warnings = Annotated[
 ]
 
 
+SeenBox = Annotated[
+    list[float],
+    Field(
+        min_length=4,
+        max_length=4,
+        description="Left, top, right, bottom of the part given to the model, in pixels of the upright photo.",
+    ),
+]
+
+
 class ImageSummary(BaseModel):
     width: int = Field(description="Width of the upright photo, in pixels.")
     height: int
@@ -211,11 +226,7 @@ class ImageSummary(BaseModel):
 
 
 class ImageDocument(ImageSummary):
-    seen_box: list[float] = Field(
-        min_length=4,
-        max_length=4,
-        description="Left, top, right, bottom of the part given to the model, in pixels of the upright photo.",
-    )
+    seen_box: SeenBox
 
 
 class ModelReference(BaseModel):

@@ -111,8 +111,8 @@ def _image_summary(entry: CaptionSummary) -> ImageSummary:
     return ImageSummary(width=entry.width, height=entry.height, url=url, thumbnail=f"{url}?size={THUMBNAIL_SIDE}")
 
 
-def _ranked_caption(caption_id: str, rank: int, caption: Caption) -> RankedCaption:
-    query = "" if rank == 1 else f"?caption={rank}"
+def word_figures(caption: Caption) -> list[dict[str, Any]]:
+    """Return the values of `WordFigures` for each word of a caption."""
     words = zip(
         caption.words,
         caption.word_probabilities.tolist(),
@@ -121,26 +121,37 @@ def _ranked_caption(caption_id: str, rank: int, caption: Caption) -> RankedCapti
         caption.spreads.tolist(),
         strict=True,
     )
+    return [
+        {
+            "text": text,
+            "probability": probability,
+            "confidence": confidence,
+            "wording": wording(confidence),
+            "gate": gate,
+            "spread": spread,
+            **word_label(caption, index),
+        }
+        for index, (text, probability, confidence, gate, spread) in enumerate(words)
+    ]
+
+
+def alphas_document(caption: Caption) -> Alphas:
     rows, columns = caption.alphas.shape[1:]
+    return Alphas(rows=rows, columns=columns, maps=caption.alphas)
+
+
+def _ranked_caption(caption_id: str, rank: int, caption: Caption) -> RankedCaption:
+    query = "" if rank == 1 else f"?caption={rank}"
     return RankedCaption(
         caption=caption.text,
         probability=caption.probability,
         confidence=caption.confidence,
         wording=wording(caption.confidence),
         words=[
-            WordDocument(
-                text=text,
-                probability=probability,
-                confidence=confidence,
-                wording=wording(confidence),
-                gate=gate,
-                spread=spread,
-                overlay=_caption_url(caption_id, f"overlays/{number}.png{query}"),
-                **word_label(caption, number - 1),
-            )
-            for number, (text, probability, confidence, gate, spread) in enumerate(words, start=1)
+            WordDocument(**figures, overlay=_caption_url(caption_id, f"overlays/{number}.png{query}"))
+            for number, figures in enumerate(word_figures(caption), start=1)
         ],
-        alphas=Alphas(rows=rows, columns=columns, maps=caption.alphas),
+        alphas=alphas_document(caption),
         figure=_caption_url(caption_id, f"figure.png{query}"),
     )
 

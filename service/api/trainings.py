@@ -1,9 +1,6 @@
 """Trainings: start, follow, cancel, resume and delete them."""
 
 import io
-import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +9,7 @@ from flask_openapi3 import APIBlueprint, Tag
 
 from captioner.errors import ConfigError, DataError
 from captioner.images.photo import open_image
+from service.api.following import event, follow
 from service.api.operations import JPEG, SECURITY, current_service, jpeg_response, json_response
 from service.api.retraining_schemas import (
     SamplePath,
@@ -22,7 +20,6 @@ from service.api.retraining_schemas import (
 )
 from service.api.training_serializers import sample_file, training_document
 from service.errors import Problem, problem_responses
-from service.http.pools import FOLLOWERS
 from service.inference.captioning import CaptionService
 from service.jobs import process as training_process
 from service.jobs.trainings import ENDED, Training
@@ -37,11 +34,7 @@ api = APIBlueprint(
     abp_security=SECURITY,
 )
 
-_POLL_SECONDS = 0.5
-_KEEPALIVE_SECONDS = 10.0
 _SAMPLE_SIDE = 480
-
-_followers = threading.BoundedSemaphore(FOLLOWERS)
 _STREAM = {
     200: {
         "description": "An event `training` for each change; its data is the document that GET returns.",
@@ -85,19 +78,18 @@ def follow_training(path: TrainingPath) -> Response:
     """Return the state as server-sent events until the training ends."""
     service = current_service()
     service.trainings.get(path.id)
-    if not _followers.acquire(blocking=False):
-        raise Problem(
-            503,
-            f"{FOLLOWERS} clients already follow trainings: poll without /events.",
-            retry_after=10,
-        )
-    response = Response(
-        _stream_events(service, path.id),
-        content_type="text/event-stream",
-        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-    )
-    response.call_on_close(_followers.release)
-    return response
+    last_document = None
+
+    def poll() -> tuple[list[str], bool]:
+        nonlocal last_document
+        training = service.trainings.find(path.id)
+        if training is None:  # deleted
+            return [], True
+        document = _document(service, training).model_dump_json()
+        is_new, last_document = document != last_document, document
+        return [event("training", document)] if is_new else [], training.status in ENDED
+
+    return follow(service, poll)
 
 
 @api.post("/<caption_id:id>/cancel", responses={200: TrainingDocument} | problem_responses(404, 409))
@@ -195,21 +187,3 @@ def _choose_options(
 
 def _document(service: CaptionService, training: Training, brief: bool = False) -> TrainingDocument:
     return training_document(training, service.trainings, service.datasets, brief)
-
-
-def _stream_events(service: CaptionService, training_id: str) -> Iterator[str]:
-    last_document, sent_at = None, time.monotonic()
-    while not service.is_stopping:
-        training = service.trainings.find(training_id)
-        if training is None:  # deleted
-            return
-        document = _document(service, training).model_dump_json()
-        if document != last_document:
-            yield f"event: training\ndata: {document}\n\n"
-            last_document, sent_at = document, time.monotonic()
-        elif time.monotonic() - sent_at > _KEEPALIVE_SECONDS:
-            yield ": still here\n\n"  # detects a client that has disconnected
-            sent_at = time.monotonic()
-        if training.status in ENDED:
-            return
-        time.sleep(_POLL_SECONDS)

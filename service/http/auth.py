@@ -20,7 +20,9 @@ MAX_FAILURES = 10
 _GUARDED = ("/api/datasets", "/api/trainings", "/api/models")
 _OPEN = "/api/models/current"
 _CAPTION = re.compile("/api/captions/[^/]+")
-_LARGE = ("/api/datasets", "/api/models")
+_COLLECTION = re.compile("/api/collections/[^/]+")
+_COLLECTION_DATA_SET = re.compile("/api/collections/[^/]+/dataset")
+_LARGE = re.compile("/api/(datasets|models|collections|collections/[^/]+/photos)")
 
 
 class TokenMissing(Exception):
@@ -43,12 +45,17 @@ def needs_token(method: str, path: str) -> bool:
     """Return whether a request needs the token: it changes shared state, or reads data of administrators."""
     if method == "DELETE" and _CAPTION.fullmatch(path):
         return True
+    if path == "/api/collections":  # the address of a collection is known to those who made it, or were given it
+        return method not in ("POST", "OPTIONS")
+    if path.startswith("/api/collections/"):
+        changes = method == "DELETE" or (method == "PATCH" and _COLLECTION.fullmatch(path) is not None)
+        return changes or _COLLECTION_DATA_SET.fullmatch(path) is not None
     return path != _OPEN and any(path == prefix or path.startswith(f"{prefix}/") for prefix in _GUARDED)
 
 
 def takes_large_body(method: str, path: str) -> bool:
-    """Return whether the body of a request may be as large as a data set."""
-    return method == "POST" and path in _LARGE
+    """Return whether the body of a request with the token may be as large as a data set."""
+    return method == "POST" and _LARGE.fullmatch(path) is not None
 
 
 def admin_token(settings: Settings) -> tuple[str, bool]:

@@ -15,7 +15,7 @@ from waitress.task import ThreadedTaskDispatcher
 from service.settings import Settings, cores
 
 FOLLOWERS = 16
-"""Maximum number of clients that follow trainings at once; each occupies a thread."""
+"""Maximum number of clients that follow trainings and collections at once; each occupies a thread."""
 THREADS = {
     "alive": 1,  # separate, so that slow checks and hanging disks cannot delay it
     "health": 2,
@@ -23,6 +23,7 @@ THREADS = {
     "drawing": 16,
     "translating": 8,
     "sending": 8,
+    "exporting": 4,
     "changing": 8,
     "reading": 32,
 }
@@ -32,9 +33,12 @@ _DRAWING_PATH = re.compile(
     r"/api/(captions/[^/]+/(evidence|steps|figure\.png|overlays/[^/]+)|models/[^/]+/bundle\.zip|trainings/[^/]+/samples/[^/]+)"
 )
 _TRANSLATING_PATH = re.compile(r"/api/(captions/[^/]+|translations)/matrix\.png")
-_FOLLOWING_PATH = re.compile(r"/api/trainings/[^/]+/events")
+_FOLLOWING_PATH = re.compile(r"/api/(trainings|collections)/[^/]+/events")
+_EXPORTING_PATH = re.compile(r"/api/collections/[^/]+/export")
 _CAPTION_PATH = re.compile(r"/api/captions/[^/]+")
-_SENDING_PATH = re.compile(r"/api/(datasets|models|trainings|models/rollback|models/[^/]+/promote)")
+_SENDING_PATH = re.compile(
+    r"/api/(datasets|models|trainings|models/rollback|models/[^/]+/promote|collections|collections/[^/]+/(photos|dataset))"
+)
 
 
 def kind_of(method: str, path: str, query: str = "") -> str:
@@ -53,6 +57,8 @@ def kind_of(method: str, path: str, query: str = "") -> str:
         return "health"
     if _FOLLOWING_PATH.fullmatch(path):
         return "following"
+    if _EXPORTING_PATH.fullmatch(path):
+        return "exporting"
     if _TRANSLATING_PATH.fullmatch(path) or (_CAPTION_PATH.fullmatch(path) and "language" in parse_qs(query)):
         return "translating"
     return "drawing" if _DRAWING_PATH.fullmatch(path) else "reading"

@@ -17,6 +17,13 @@ from captioner.images.photo import ImageFrame
 
 log = logging.getLogger(__name__)
 
+BACKGROUND_BATCH_SIZE = 4
+"""Maximum number of background photos in one forward pass: a request that arrives meanwhile waits for them."""
+BACKGROUND_WINDOW_SECONDS = 0.25
+"""Time that a background photo waits for others to share its batch."""
+BACKGROUND_PATIENCE_SECONDS = 5.0
+"""Time since the last batch of background photos after which one runs first, although other photos wait."""
+
 OnCaptionWords = Callable[[Caption], None]
 """Called in the model's thread with a photo's caption whenever more of its words are settled; must not block."""
 
@@ -53,6 +60,7 @@ class _Job:
     options: DecodingOptions
     deadline: float  # on the clock of time.monotonic
     on_words: OnCaptionWords | None
+    in_background: bool
     submitted_at: float = field(default_factory=time.monotonic)
     future: Future[CaptionResult] = field(default_factory=Future)
 
@@ -63,6 +71,9 @@ class Batcher:
     When the model is free, the queued photos form a batch of at most `batch_size`. A batch waits up to `window_seconds`
     for more photos if some are being prepared (`announce`), or if its first photo had to wait for the model: then a
     client that was just answered is likely to send another. A lone photo never waits.
+
+    Background photos form small batches of their own (`BACKGROUND_BATCH_SIZE`). They run while no other photo waits or
+    is being prepared, and once after `BACKGROUND_PATIENCE_SECONDS`.
     """
 
     def __init__(
@@ -76,10 +87,12 @@ class Batcher:
         """on_batch: called with the size of each batch."""
         self._captioner = captioner
         self._batch_size, self._window_seconds, self._queue_size = batch_size, window_seconds, queue_size
+        self._background_size = min(batch_size, BACKGROUND_BATCH_SIZE)
         self._on_batch = on_batch
         self._queue: deque[_Job] = deque()
+        self._background: deque[_Job] = deque()
         self._upcoming = 0
-        self._free_since = time.monotonic()
+        self._free_since = self._background_ended_at = time.monotonic()
         self._busy_since: float | None = None
         self._closed = False
         self._condition = threading.Condition()
@@ -93,7 +106,7 @@ class Batcher:
 
     @property
     def depth(self) -> int:
-        """Number of queued photos."""
+        """Number of queued photos, without those of the background."""
         return len(self._queue)
 
     @property
@@ -121,19 +134,21 @@ class Batcher:
         options: DecodingOptions,
         deadline: float,
         on_words: OnCaptionWords | None = None,
+        in_background: bool = False,
     ) -> Future[CaptionResult]:
         """Queue a photo from `Captioner.prepare`: pixels [S, S, 3]. deadline: a time of `time.monotonic`.
 
+        in_background: let other photos go first. The caller bounds the number of its photos; the queue does not.
         The future fails with DeadlinePassed if the deadline passes in the queue. Cancelling it removes the photo.
         Raises QueueFull or Stopping.
         """
-        job = _Job(pixels, frame, options, deadline, on_words)
+        job = _Job(pixels, frame, options, deadline, on_words, in_background)
         with self._condition:
             if self._closed:
                 raise Stopping
-            if len(self._queue) >= self._queue_size:
+            if not in_background and len(self._queue) >= self._queue_size:
                 raise QueueFull
-            self._queue.append(job)
+            (self._background if in_background else self._queue).append(job)
             self._condition.notify_all()
         return job.future
 
@@ -153,13 +168,17 @@ class Batcher:
                 self._caption(jobs)
                 self._busy_since = None
             self._free_since = time.monotonic()
+            if batch[0].in_background:
+                self._background_ended_at = self._free_since
 
     def _next_batch(self) -> list[_Job]:
         """Return the next batch; empty once the batcher is closed and the queue is empty."""
         with self._condition:
-            while not self._queue and not self._closed:
-                self._condition.wait()
-            while self._queue and len(self._queue) < self._batch_size and not self._closed:
+            while not self._queue and not self._closed and (seconds := self._background_seconds()) != 0:
+                self._condition.wait(seconds)
+            if not self._queue or self._is_background_overdue():
+                return self._take(self._background, self._background_size)
+            while len(self._queue) < self._batch_size and not self._closed:
                 submitted_at = self._queue[0].submitted_at
                 if not self._upcoming and submitted_at > self._free_since:
                     break
@@ -167,7 +186,27 @@ class Batcher:
                 if seconds_left <= 0:
                     break
                 self._condition.wait(seconds_left)
-            return [self._queue.popleft() for _ in range(min(len(self._queue), self._batch_size))]
+            return self._take(self._queue, self._batch_size)
+
+    def _take(self, queue: deque[_Job], size: int) -> list[_Job]:
+        return [queue.popleft() for _ in range(min(len(queue), size))]
+
+    def _background_seconds(self) -> float | None:
+        """Return the seconds until a batch of background photos may run; None if there are none."""
+        if not self._background:
+            return None
+        if self._upcoming:  # let the photo that is being prepared go first
+            return max(0, self._background_overdue_at() - time.monotonic())
+        if len(self._background) >= self._background_size:
+            return 0
+        return max(0, self._background[0].submitted_at + BACKGROUND_WINDOW_SECONDS - time.monotonic())
+
+    def _is_background_overdue(self) -> bool:
+        return bool(self._background) and time.monotonic() >= self._background_overdue_at()
+
+    def _background_overdue_at(self) -> float:
+        since = max(self._background[0].submitted_at, self._background_ended_at)
+        return since + BACKGROUND_PATIENCE_SECONDS
 
     def _caption(self, batch: Sequence[_Job]) -> None:
         """Caption a batch. If it fails, caption each photo separately, so that one photo cannot fail others."""

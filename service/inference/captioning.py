@@ -21,6 +21,7 @@ from captioner.captioner import Captioner
 from captioner.config import DecodingOptions
 from captioner.images.photo import ImageFrame, open_image
 from service.inference.batching import Batcher, CaptionResult, DeadlinePassed, OnCaptionWords, Stopping
+from service.inference.collecting import CollectionCaptioning
 from service.inference.documents import to_stored
 from service.inference.occlusion import OcclusionMaps
 from service.inference.recomputing import MAX_WAITING
@@ -35,6 +36,8 @@ from service.readiness import Fault, Readiness
 from service.settings import Settings, cores
 from service.store.bounded_lock import BoundedLock
 from service.store.captions import Store, StoredCaption
+from service.store.collection_photos import CollectionPhotos
+from service.store.collections import Collections
 from service.store.database import Database
 from service.store.datasets import DataSets
 from service.store.disk import Storage
@@ -60,7 +63,7 @@ class PendingCaption:
 
 
 class CaptionService:
-    """The captioner in use, its queue and the stored captions. Thread-safe."""
+    """The captioner in use, its queue, the stored captions and the collections. Thread-safe."""
 
     def __init__(
         self,
@@ -98,6 +101,17 @@ class CaptionService:
         # Decoding a large photo takes half a gigabyte: decode at most one photo per core at a time.
         self._decoders = threading.BoundedSemaphore(cores())
         self._stopping = threading.Event()
+        self.collections = Collections(self.database, settings.collections_folder)
+        self.collection_photos = CollectionPhotos(self.database, self.collections)
+        self.collection_storage = Storage(
+            settings.collections_folder,
+            settings.max_collections_bytes,
+            "the folder of collections holds",
+            "delete collections, or ask the operator of the service to raise CAPTIONER_MAX_COLLECTIONS_MB",
+        )
+        self.collecting = CollectionCaptioning(
+            self.collections, self.collection_photos, lambda: self.serving, settings, self._decoders
+        )
 
     @property
     def serving(self) -> Serving:
@@ -117,8 +131,9 @@ class CaptionService:
         self._stopping.set()
 
     def close(self) -> None:
-        """Caption the queued photos, and close the database."""
+        """Caption the queued photos, and close the database. Photos of collections go on waiting."""
         self.mark_stopping()
+        self.collecting.close()
         self.switch.close()
         self.translators.close()
         self.database.close()

@@ -1,7 +1,7 @@
 """Stored form of captions: text and numbers as JSON, maps and numbers of each word as arrays."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -10,7 +10,24 @@ from captioner.captioner import Caption
 from captioner.images.photo import ImageFrame
 from captioner.images.warnings import PhotoWarning
 from captioner.labels.reader import PhotoLabel
-from service.store.captions import StoredCaption
+
+
+class StoredCaptions(Protocol):
+    """Stored captions of one photo, such as `service.store.captions.StoredCaption`."""
+
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def warnings(self) -> list[dict[str, str]] | None: ...
+    @property
+    def document(self) -> dict[str, Any]:
+        """`captions` and `seen_box`, beside other values."""
+        ...
+
+    @property
+    def arrays(self) -> Mapping[str, np.ndarray]: ...
 
 
 def to_stored(captions: Sequence[Caption]) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
@@ -43,7 +60,7 @@ def to_stored(captions: Sequence[Caption]) -> tuple[list[dict[str, Any]], dict[s
     return documents, arrays
 
 
-def captions_of(entry: StoredCaption) -> list[Caption]:
+def captions_of(entry: StoredCaptions) -> list[Caption]:
     """Return the captions of a stored entry, best first."""
     warnings = tuple(PhotoWarning(**warning) for warning in entry.warnings or ())
     frame = ImageFrame(entry.width, entry.height, tuple(entry.document["seen_box"]), warnings)
@@ -72,7 +89,7 @@ def _to_caption(document: Mapping[str, Any], arrays: Mapping[str, np.ndarray], f
     )
 
 
-def _caption_arrays(entry: StoredCaption, index: int, document: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _caption_arrays(entry: StoredCaptions, index: int, document: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Return the arrays of an entry's caption by name.
 
     A replica of the version before schema 0005 writes them as lists of JSON until it is replaced.

@@ -18,6 +18,7 @@ from service.jobs.heartbeat import Heartbeat
 from service.jobs.stages import Command, Stages, stages_of
 from service.jobs.trainings import CANCELLED, FAILED, FINISHED, QUEUED, RUNNING, Training, Trainings
 from service.settings import Settings
+from service.store.collections import Collections
 from service.store.database import Database
 from service.store.datasets import DataSets
 from service.store.leftovers import remove_abandoned
@@ -65,6 +66,7 @@ class Work:
         self.trainings = Trainings(self._database, settings.trainings_folder)
         self._datasets = DataSets(settings, self._database)
         self._versions = Versions(self._database, settings.home, settings.built_in_bundle)
+        self._collections = Collections(self._database, settings.collections_folder)
         self._interrupted: set[str] = set()
         """Trainings interrupted by a lost database; they count no attempt."""
         self.heartbeat = Heartbeat(settings.trainings_folder)
@@ -77,6 +79,7 @@ class Work:
         self.trainings.remove_leftovers()
         self._datasets.remove_leftovers()
         self._versions.remove_leftovers()
+        self._collections.remove_leftovers()
 
     def requeue_interrupted(self) -> None:
         """Queue or fail the trainings whose worker was killed."""

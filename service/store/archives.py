@@ -9,6 +9,7 @@ import stat
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,9 +35,13 @@ class ArchiveError(CaptionerError):
     """A zip cannot be unpacked, or is refused."""
 
 
-def unpack(file: BinaryIO | Path, folder: Path, max_bytes: int) -> None:
+def unpack(
+    file: BinaryIO | Path, folder: Path, max_bytes: int, place: Callable[[str], Path | None] | None = None
+) -> None:
     """Unpack a zip into an empty folder.
 
+    place: called with the path of each file in the zip, in order; returns the file to write, or None to leave it out.
+    By default, the same path below `folder`.
     Nothing is written outside the folder, and at most `max_bytes` in total. Nested zips are not unpacked.
     Raises ArchiveError for a file that is not a zip, is damaged, has a password, is too large or malicious; the caller
     removes files written before. Raises OSError if the disk is full.
@@ -49,8 +54,13 @@ def unpack(file: BinaryIO | Path, folder: Path, max_bytes: int) -> None:
             if sum(entry.file_size for entry, _ in entries) > free:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             bytes_left = max_bytes
-            for entry, target in entries:
-                bytes_left -= _extract(archive, entry, folder / target, bytes_left)
+            for entry, name in entries:
+                if place is None:
+                    target = folder / name
+                else:
+                    target = None if entry.is_dir() else place(name)
+                if target is not None:
+                    bytes_left -= _extract(archive, entry, target, bytes_left)
     except _DAMAGED as error:
         raise ArchiveError(f"the zip is damaged or truncated ({error}): pack it and send it again") from error
     except (NotImplementedError, RuntimeError) as error:  # passwords and unknown compression methods

@@ -21,6 +21,7 @@ from sqlalchemy import delete, select
 
 from captioner.errors import CaptionerError, DataError
 from captioner.files import replace_folder, sync_tree
+from captioner.images.finding import IMAGE_EXTENSIONS
 from service.jobs import process as training_process
 from service.settings import Settings
 from service.store.archives import top_folder, unpack
@@ -65,7 +66,7 @@ class StoredDataSet:
     id: str
     name: str
     origin: str
-    """zip, folder or corrections."""
+    """zip, folder, corrections or collection."""
     created_at: str
     root: Path
     """Path for `--data`."""
@@ -161,6 +162,37 @@ class DataSets:
             return root
 
         return self._add("corrections", name or "corrections", bundle, fill)
+
+    def add_collection(self, photos: Iterable[tuple[Path, str, str]], name: str, bundle: Path) -> StoredDataSet:
+        """Create a data set from photos of a collection: the file, name and caption of each.
+
+        The files are linked where the file system can do that, so they take no space. Raises DataError if there are
+        none.
+        """
+
+        def fill(folder: Path) -> Path:
+            root = folder / "data" / "collection"
+            (root / "photos").mkdir(parents=True)
+            count = 0
+            with open(root / "captions.csv", "w", encoding="utf-8", newline="") as file:
+                table = csv.writer(file)
+                table.writerow(["image", "caption"])
+                for source, photo_name, caption in photos:
+                    target = root / "photos" / f"{source.name}{_image_extension(photo_name)}"
+                    try:
+                        _link(source, target)
+                    except FileNotFoundError:  # deleted meanwhile
+                        continue
+                    table.writerow([target.name, caption])
+                    count += 1
+            if not count:
+                raise DataError(
+                    "no caption of this collection can be trained on yet: correct some captions, or give a"
+                    " min_confidence to use captions of the captioner"
+                )
+            return root
+
+        return self._add("collection", name, bundle, fill)
 
     def all(self) -> list[StoredDataSet]:
         """Return all data sets, newest first."""
@@ -264,6 +296,21 @@ def _text_inspection(languages: Languages) -> list[str]:
     """Return the command that inspects parallel text, and its options."""
     named = {"--source": languages.source, "--target": languages.target}
     return ["inspect-parallel", *(part for flag, value in named.items() if value is not None for part in (flag, value))]
+
+
+def _image_extension(name: str) -> str:
+    """Return the extension of a photo's name if readers of data sets know it; photos are read by their content."""
+    extension = os.path.splitext(name)[1].lower()
+    return extension if extension in IMAGE_EXTENSIONS else ".jpg"
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise
+    except OSError:  # the file system has no links
+        shutil.copyfile(source, target)
 
 
 def _unknown_dataset(dataset_id: str) -> UnknownDataSet:

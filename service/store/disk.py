@@ -15,12 +15,18 @@ class StorageFull(CaptionerError):
     """The stored data has reached the configured limit."""
 
 
-class Storage:
-    """Size of the home folder, which other processes also change. Thread-safe."""
+_ADVICE = "delete captions, data sets, collections or trainings, or ask its operator to raise CAPTIONER_MAX_HOME_MB"
 
-    def __init__(self, home: Path, max_bytes: int | None) -> None:
-        """max_bytes: limit in bytes; None for no limit."""
-        self._home, self._max_bytes = home, max_bytes
+
+class Storage:
+    """Size of the home folder, or a folder in it, which other processes also change. Thread-safe."""
+
+    def __init__(
+        self, folder: Path, max_bytes: int | None, stored: str = "the service stores", advice: str = _ADVICE
+    ) -> None:
+        """max_bytes: limit in bytes; None for no limit. stored: what has a size; advice: what to do at the limit."""
+        self._folder, self._max_bytes = folder, max_bytes
+        self._stored, self._advice = stored, advice
         self._lock = threading.Lock()
         self._used_bytes = 0
         self._measured_at = -float("inf")
@@ -33,9 +39,8 @@ class Storage:
             self._measure()
             if self._used_bytes + size > self._max_bytes:
                 raise StorageFull(
-                    f"the service stores {self._used_bytes / 1e6:,.0f} MB, and its limit is"
-                    f" {self._max_bytes / 1e6:,.0f} MB: delete captions, data sets or trainings, or ask its operator"
-                    " to raise CAPTIONER_MAX_HOME_MB"
+                    f"{self._stored} {self._used_bytes / 1e6:,.0f} MB, and its limit is"
+                    f" {self._max_bytes / 1e6:,.0f} MB: {self._advice}"
                 )
             self._used_bytes += size
 
@@ -49,7 +54,7 @@ class Storage:
 
     def _measure(self) -> None:
         if time.monotonic() - self._measured_at > _FRESH_SECONDS:
-            self._used_bytes = size_of(self._home)
+            self._used_bytes = size_of(self._folder)
             self._measured_at = time.monotonic()
 
 

@@ -17,7 +17,7 @@ def directives(policy: str) -> dict[str, str]:
     return dict(directive.strip().split(" ", 1) for directive in policy.split(";"))
 
 
-PAGES = pytest.mark.parametrize("path", ["/", "/attention", "/retrain"])
+PAGES = pytest.mark.parametrize("path", ["/", "/attention", "/retrain", "/collections", f"/collections/{'0' * 32}"])
 
 
 @PAGES

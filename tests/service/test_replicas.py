@@ -110,6 +110,23 @@ def test_replicas_share_their_state_and_any_may_be_missing(start_process, make_b
         assert second.get("/api/captions").json()["total"] == total + 1
 
 
+def test_the_collection_of_a_killed_replica_is_captioned_by_another(start_process):
+    processes = [start_process(stdout=subprocess.PIPE) for _ in range(2)]
+    with client_of(processes[0]) as first, client_of(processes[1]) as second:
+        files = {f"{number}.jpg": picture_bytes(seed=number) for number in range(200)}
+        created = first.post("/api/collections", content=zipped(files), headers=ZIP).json()
+        url = f"/api/collections/{created['id']}"
+        wait_until(lambda: second.get(url).json()["captioned"], 60)
+        processes[0].kill()
+        processes[0].wait()
+        assert second.patch(f"{url}/photos/200", json={"caption": "mine", "version": 0}).status_code == 200
+        wait_until(lambda: second.get(url).json()["state"] == "done", 90)
+        document = second.get(url).json()
+        assert (document["photos"], document["captioned"], document["failed"]) == (200, 200, 0)
+        photos = second.get(f"{url}/photos?limit=500").json()["photos"]
+        assert all(photo["generated"] for photo in photos) and photos[-1]["caption"] == "mine"
+
+
 def captions_are_shared(first: httpx.Client, second: httpx.Client) -> None:
     document = caption(first)
     assert second.get(f"/api/captions/{document['id']}").json() == first.get(f"/api/captions/{document['id']}").json()

@@ -34,7 +34,8 @@ def test_each_variable_sets_its_field(monkeypatch):
         "max_megapixels": "7", "history": "8", "log_level": "WARNING",
         "admin_token": "0123456789abcdef", "import_root": "/data/sets", "max_dataset_mb": "9", "worker": "external",
         "database_url": "postgresql://user:word@host/name", "redis_url": "redis://localhost",
-        "max_home_mb": "10", "requests_per_minute": "11", "trusted_hosts": "captions.example.org",
+        "max_home_mb": "10", "max_collections_mb": "12", "requests_per_minute": "11",
+        "trusted_hosts": "captions.example.org",
         "translators": "de=/de",
     }  # fmt: skip
     for name, value in values.items():
@@ -47,7 +48,8 @@ def test_each_variable_sets_its_field(monkeypatch):
         "admin_token": SecretStr("0123456789abcdef"), "import_root": Path("/data/sets"), "max_dataset_mb": 9,
         "worker": "external", "database_url": SecretStr("postgresql://user:word@host/name"),
         "redis_url": SecretStr("redis://localhost"),
-        "max_home_mb": 10, "requests_per_minute": 11, "trusted_hosts": "captions.example.org",
+        "max_home_mb": 10, "max_collections_mb": 12, "requests_per_minute": 11,
+        "trusted_hosts": "captions.example.org",
         "translators": "de=/de",
     }  # fmt: skip
     assert Settings.read().model_dump() == expected
@@ -237,7 +239,7 @@ def test_the_home_folder_is_private_to_its_owner(tmp_path):
     settings.make_home()
     settings.make_home()
     assert settings.home.stat().st_mode & 0o777 == 0o700
-    assert {path.name for path in settings.home.rglob("*")} == {"datasets", "photos", "trainings"}
+    assert {path.name for path in settings.home.rglob("*")} == {"collections", "datasets", "photos", "trainings"}
 
 
 @pytest.mark.parametrize("in_the_way", ["home", "home/photos"])

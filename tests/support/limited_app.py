@@ -1,4 +1,4 @@
-"""An app with one costly route, to count requests from chosen addresses."""
+"""An app with two costly routes, to count requests from chosen addresses."""
 
 from flask import Flask
 
@@ -8,14 +8,15 @@ from service.http.rates import limit_rates
 class LimitedApp:
     """An app with the rate limits of the service."""
 
-    def __init__(self, per_minute: int, redis_url: str | None = None) -> None:
+    def __init__(self, per_minute: int, redis_url: str | None = None, upload_bytes: int = 20_000_000) -> None:
         app = Flask(__name__)
         app.testing = True
-        app.add_url_rule("/api/captions", view_func=lambda: "captioned", methods=["POST"])
-        limit_rates(app, per_minute, redis_url)
+        for path in ("/api/captions", "/api/collections"):
+            app.add_url_rule(path, path, lambda: "captioned", methods=["POST"])
+        limit_rates(app, per_minute, redis_url, upload_bytes)
         self._client = app.test_client()
 
-    def count(self, address: str) -> None:
+    def count(self, address: str, path: str = "/api/captions", body: bytes = b"") -> None:
         """Send a costly request from an address. Raises RateLimitExceeded beyond the limit."""
-        answer = self._client.post("/api/captions", environ_overrides={"REMOTE_ADDR": address})
+        answer = self._client.post(path, data=body, environ_overrides={"REMOTE_ADDR": address})
         assert answer.text == "captioned"

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
+from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
@@ -14,6 +15,8 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 DOGS = EXAMPLES / "dogs.jpg"
 SCREENSHOTS = ROOT / "out" / "screenshots"
+PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
+"""Options of a browser's context."""
 
 
 class BrowserLog:
@@ -36,6 +39,16 @@ class BrowserLog:
         assert not self.foreign, "the page sent a request to another host"
         wrong = [text for text in self.wrong if expected is None or expected not in text]
         assert not wrong, wrong
+
+
+def check_accessible(page: Page) -> None:
+    results = Axe().run(page)
+    assert results.violations_count == 0, results.generate_report()
+
+
+def check_fits(page: Page) -> None:
+    """Check that nothing scrolls sideways."""
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= page.viewport_size["width"]
 
 
 def choose(page: Page, photo: Path) -> None:

@@ -2,11 +2,12 @@
 import { readEvents } from "./sse.js";
 
 export class Problem extends Error {
-  /** status: 0 without a response. retryAfter: seconds, or null. */
-  constructor(status, detail, retryAfter = null) {
+  /** status: 0 without a response. retryAfter: seconds, or null. present: what is stored, if that is the problem. */
+  constructor(status, detail, retryAfter = null, present = null) {
     super(detail);
     this.status = status;
     this.retryAfter = retryAfter;
+    this.present = present;
   }
 }
 
@@ -92,5 +93,5 @@ export async function problemOf(response) {
   const retryAfter = Number.isNaN(seconds) ? null : seconds;
   const document = await response.json().catch(() => null); // a proxy may answer without JSON
   const detail = document?.detail ?? `The service answered with status ${response.status}. Try again in a moment.`;
-  return new Problem(response.status, detail, retryAfter);
+  return new Problem(response.status, detail, retryAfter, document?.present ?? null);
 }

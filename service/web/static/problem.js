@@ -1,4 +1,5 @@
 // Error messages in an alert region, with buttons for what to do.
+import { Problem } from "./api.js";
 import { counted } from "./counted.js";
 import { button, element } from "./elements.js";
 
@@ -17,6 +18,18 @@ export function showProblem(region, problem, { actions = {}, retrySeconds = null
   const stop = retrySeconds === null ? () => {} : countDown(box, retrySeconds, retry);
   region.append(box);
   return stop;
+}
+
+/** Run an action, and show its failure in a region -> its result; null after a failure. */
+export async function attempt(region, action) {
+  showProblem(region, null);
+  try {
+    return await action();
+  } catch (problem) {
+    if (!(problem instanceof Problem)) console.error(problem);
+    showProblem(region, problem instanceof Problem ? problem : new Problem(0, "The page failed. Reload it."));
+    return null;
+  }
 }
 
 /** Count down to the retry; screen readers announce it once. */

@@ -1,4 +1,5 @@
 // A caption document on the page: its captions, links to save, and correction.
+import { wordsOf } from "./caption-words.js";
 import { createCorrection } from "./correction.js";
 import { button, element } from "./elements.js";
 import { percent } from "./figures.js";
@@ -145,14 +146,6 @@ export function createResult(elements, { captionView, translation, say, onCorrec
       updateLinks();
     },
   };
-}
-
-/** The words of a caption in the streamed form, each with its map. evidence: occlusion maps to use instead. */
-function wordsOf(caption, occlusionMaps = null) {
-  const kind = occlusionMaps ? EVIDENCE : ATTENTION;
-  const maps = occlusionMaps ?? caption.words.map((word, index) => word.label_map ?? caption.alphas.maps[index]);
-  const judged = isJudged(caption);
-  return caption.words.map((word, index) => ({ ...word, judged, kind, map: maps[index] }));
 }
 
 function withQuery(address, values) {

@@ -6,7 +6,7 @@ import { watchDrops } from "./drops.js";
 import { button, element, elementsById } from "./elements.js";
 import { contentsOf, isText, scoreSentences, wordsForData } from "./model-kinds.js";
 import { showModels } from "./models.js";
-import { showProblem } from "./problem.js";
+import { attempt, showProblem } from "./problem.js";
 import { showReport } from "./report.js";
 import { changeToken } from "./token.js";
 import { showTraining } from "./training.js";
@@ -23,18 +23,6 @@ const following = new Set(); // ids of trainings
 
 function say(text) {
   byId.status.textContent = text;
-}
-
-/** Run an action, and show its failure in a region. */
-async function attempt(region, action) {
-  showProblem(region, null);
-  try {
-    return await action();
-  } catch (problem) {
-    if (!(problem instanceof Problem)) console.error(problem);
-    showProblem(region, problem instanceof Problem ? problem : new Problem(0, "The page failed. Reload it."));
-    return null;
-  }
 }
 
 // --- Data sets
@@ -297,7 +285,9 @@ byId.comparisonClose.addEventListener("click", () => (byId.comparison.hidden = t
 byId.tokenButton.addEventListener("click", async () => (await changeToken()) && location.reload());
 watchDrops(([file]) => file && uploadZip(file));
 attempt(byId.dataProblem, async () => {
-  await loadDataSets();
+  const chosen = new URLSearchParams(location.search).get("dataset"); // made of a collection
+  await loadDataSets(chosen ?? undefined);
+  if (chosen) openReport(await admin.getDataSet(chosen));
   await loadModels();
   await poll();
 });

@@ -1,6 +1,7 @@
 // The admin token: stored in the browser, and requested from the user when needed.
 import { Problem, send } from "./api.js";
-import { button, element } from "./elements.js";
+import { openDialog } from "./dialog.js";
+import { element } from "./elements.js";
 
 const KEY = "captioner.token";
 let sessionToken = null; // without storage, it lasts as long as the page
@@ -62,38 +63,19 @@ function askForToken(reason, currentToken = "") {
   return pendingDialog;
 }
 
-function showDialog(reason, currentToken) {
-  return new Promise((resolve) => {
-    const input = element("input", { type: "password", id: "token", autocomplete: "off", value: currentToken });
-    const dialog = element(
-      "dialog",
-      { className: "token-dialog", id: "token-dialog" },
-      element(
-        "form",
-        { method: "dialog" },
-        element("h2", { className: "label" }, reason || "Retraining, switching and deleting need the token"),
-        element(
-          "label",
-          {},
-          "The service prints it at its start, or its operator has set it. It is stored in this browser.",
-          input,
-        ),
-        element(
-          "p",
-          { className: "row" },
-          element("button", { type: "submit", className: "button primary", value: "use" }, "Use it"),
-          button({ className: "button" }, () => dialog.close(), "Not now"),
-        ),
-      ),
-    );
-    dialog.setAttribute("aria-label", "Token");
-    dialog.addEventListener("close", () => {
-      const token = dialog.returnValue === "use" ? input.value.trim() : null;
-      if (token !== null) storeToken(token);
-      dialog.remove();
-      resolve(token);
-    });
-    document.body.append(dialog);
-    dialog.showModal();
+async function showDialog(reason, currentToken) {
+  const input = element("input", { type: "password", id: "token", autocomplete: "off", value: currentToken });
+  const text = "The service prints it at its start, or its operator has set it. It is stored in this browser.";
+  const isChosen = await openDialog({
+    id: "token-dialog",
+    label: "Token",
+    heading: reason || "Retraining, switching and deleting need the token",
+    content: [element("label", {}, text, input)],
+    action: "Use it",
+    cancel: "Not now",
   });
+  if (!isChosen) return null;
+  const token = input.value.trim();
+  storeToken(token);
+  return token;
 }

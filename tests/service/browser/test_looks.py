@@ -3,25 +3,13 @@
 import json
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from captioner.config import DEFAULT_BUNDLE
-from tests.support.visits import DOGS, away, caption, choose, screenshot
+from tests.support.visits import DOGS, PHONE, away, caption, check_accessible, check_fits, choose, screenshot
 
-PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
 TABLET = {"viewport": {"width": 820, "height": 1180}}
 SCREENS = {"desktop": {}, "tablet": TABLET, "phone": PHONE}
-
-
-def check_accessible(page: Page) -> None:
-    results = Axe().run(page)
-    assert results.violations_count == 0, results.generate_report()
-
-
-def check_fits(page: Page) -> None:
-    """Check that nothing scrolls sideways."""
-    assert page.evaluate("() => document.documentElement.scrollWidth") <= page.viewport_size["width"]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

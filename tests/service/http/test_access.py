@@ -21,6 +21,16 @@ PUBLIC = {
     ("PUT", "/api/captions/<caption_id:id>/correction"), ("DELETE", "/api/captions/<caption_id:id>/correction"),
     ("GET", "/api/models/current"), ("GET", "/api/translators"), ("POST", "/api/translations"),
     ("GET", "/api/translations/matrix.png"), ("GET", "/api/captions/<caption_id:id>/matrix.png"),
+    ("GET", "/collections"), ("GET", "/collections/<caption_id:id>"),
+    ("POST", "/api/collections"), ("GET", "/api/collections/<caption_id:id>"),
+    ("GET", "/api/collections/<caption_id:id>/events"), ("GET", "/api/collections/<caption_id:id>/export"),
+    ("POST", "/api/collections/<caption_id:id>/cancel"), ("POST", "/api/collections/<caption_id:id>/caption-again"),
+    ("POST", "/api/collections/<caption_id:id>/replace"), ("GET", "/api/collections/<caption_id:id>/photos"),
+    ("POST", "/api/collections/<caption_id:id>/photos"), ("PATCH", "/api/collections/<caption_id:id>/photos"),
+    ("GET", "/api/collections/<caption_id:id>/photos/<int:number>"),
+    ("PATCH", "/api/collections/<caption_id:id>/photos/<int:number>"),
+    ("GET", "/api/collections/<caption_id:id>/photos/<int:number>/thumbnail.jpg"),
+    ("GET", "/api/collections/<caption_id:id>/photos/<int:number>/words"),
 }  # fmt: skip
 """Operations that need no token. A new route is added here or requires the token."""
 

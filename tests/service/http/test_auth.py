@@ -7,7 +7,16 @@ import httpx
 import pytest
 
 from captioner.errors import ConfigError
-from service.http.auth import MAX_FAILURES, Guard, TokenMissing, TokenWrong, TooManyFailures, admin_token, needs_token
+from service.http.auth import (
+    MAX_FAILURES,
+    Guard,
+    TokenMissing,
+    TokenWrong,
+    TooManyFailures,
+    admin_token,
+    needs_token,
+    takes_large_body,
+)
 from service.settings import Settings
 
 
@@ -109,13 +118,26 @@ def test_the_token_is_needed_for_changes_and_for_admin_data():
     for method, path in (
         ("GET", "/api/datasets"), ("POST", "/api/datasets"), ("GET", "/api/trainings/x/events"), ("GET", "/api/models"),
         ("POST", "/api/models/rollback"), ("DELETE", "/api/captions/x"), ("DELETE", "/api/models/current/x"),
+        ("GET", "/api/collections"), ("HEAD", "/api/collections"), ("PATCH", "/api/collections/x"),
+        ("DELETE", "/api/collections/x"), ("DELETE", "/api/collections/x/photos"),
+        ("POST", "/api/collections/x/dataset"),
     ):  # fmt: skip
         assert needs_token(method, path), path
     for method, path in (
         ("GET", "/"), ("POST", "/api/captions"), ("GET", "/api/captions/x"), ("PUT", "/api/captions/x/correction"),
         ("DELETE", "/api/captions/x/correction"), ("GET", "/api/models/current"), ("GET", "/api/health/live"),
+        ("POST", "/api/collections"), ("GET", "/api/collections/x"), ("POST", "/api/collections/x/photos"),
+        ("PATCH", "/api/collections/x/photos/1"), ("PATCH", "/api/collections/x/photos"),
+        ("POST", "/api/collections/x/cancel"),
     ):  # fmt: skip
         assert not needs_token(method, path), path
+
+
+def test_only_uploads_of_many_photos_and_captioners_may_be_large():
+    for path in ("/api/datasets", "/api/models", "/api/collections", "/api/collections/x/photos"):
+        assert takes_large_body("POST", path) and not takes_large_body("PATCH", path)
+    for path in ("/api/captions", "/api/collections/x", "/api/collections/x/replace", "/api/trainings"):
+        assert not takes_large_body("POST", path)
 
 
 @pytest.fixture

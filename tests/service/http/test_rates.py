@@ -67,6 +67,14 @@ def test_replicas_with_a_redis_count_together_and_alone_while_it_is_away(tmp_pat
         ("GET", "/api/translations/matrix.png", True),
         ("POST", "/api/translations", True),
         ("GET", "/api/translators", False),
+        ("POST", "/api/collections", True),
+        ("POST", "/api/collections/x/photos", True),
+        ("POST", "/api/collections/x/replace", True),
+        ("POST", "/api/collections/x/caption-again", True),
+        ("GET", "/api/collections/x/export", True),
+        ("GET", "/api/collections/x/photos", False),
+        ("PATCH", "/api/collections/x/photos/1", False),
+        ("GET", "/api/collections/x/photos/1/thumbnail.jpg", False),
         ("GET", "/api/health/ready", False),
     ],
 )
@@ -81,7 +89,21 @@ def test_a_stored_caption_counts_if_it_is_translated():
 
 def test_only_requests_that_store_something_are_uploads():
     assert is_upload("POST", "/api/captions") and not is_upload("POST", "/api/translations")
-    assert not is_upload("GET", "/api/captions")
+    assert is_upload("POST", "/api/collections") and is_upload("POST", "/api/collections/x/photos")
+    assert not is_upload("GET", "/api/captions") and not is_upload("POST", "/api/collections/x/replace")
+
+
+def test_a_large_collection_counts_for_its_bytes_but_never_beyond_the_limit():
+    rates = LimitedApp(3, upload_bytes=1000)
+    rates.count("10.0.0.1", "/api/collections", bytes(999))
+    rates.count("10.0.0.1", "/api/collections", bytes(1000))
+    with pytest.raises(RateLimitExceeded):
+        rates.count("10.0.0.1")
+    rates.count("10.0.0.2", "/api/collections", bytes(50_000))
+    with pytest.raises(RateLimitExceeded):
+        rates.count("10.0.0.2")
+    for _ in range(3):
+        rates.count("10.0.0.3", "/api/captions", bytes(50_000))
 
 
 def test_a_client_beyond_the_limit_gets_429_with_retry_after(start):

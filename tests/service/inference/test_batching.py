@@ -10,7 +10,7 @@ import pytest
 from captioner.captioner import Captioner
 from captioner.config import DecodingOptions
 from captioner.images.photo import ImageFrame
-from service.inference.batching import Batcher, DeadlinePassed, QueueFull, Stopping
+from service.inference.batching import BACKGROUND_BATCH_SIZE, Batcher, DeadlinePassed, QueueFull, Stopping
 
 FRAME = ImageFrame(64, 64, (0.0, 0.0, 64.0, 64.0))
 OPTIONS = DecodingOptions(beam_width=3, max_words=6)
@@ -72,9 +72,9 @@ def photo(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8)
 
 
-def submit(batcher, seed=0, options=OPTIONS, seconds=SOON, on_words=None, pixels=None):
+def submit(batcher, seed=0, options=OPTIONS, seconds=SOON, on_words=None, pixels=None, in_background=False):
     return batcher.submit(
-        photo(seed) if pixels is None else pixels, FRAME, options, time.monotonic() + seconds, on_words
+        photo(seed) if pixels is None else pixels, FRAME, options, time.monotonic() + seconds, on_words, in_background
     )
 
 
@@ -271,3 +271,111 @@ def test_many_threads_at_once_each_get_their_own_caption(make_batcher, captioner
     for thread in threads:
         thread.join()
     assert [captions[seed] for seed in range(24)] == alone
+
+
+def test_background_photos_share_batches_of_their_own_after_all_others(model, make_batcher, monkeypatch):
+    monkeypatch.setattr("service.inference.batching.BACKGROUND_PATIENCE_SECONDS", 600.0)
+    batcher = make_batcher(batch_size=4)
+    first, finished = busy(batcher, model), []
+    futures = {f"background {n}": submit(batcher, seed=n, in_background=True) for n in range(6)}
+    futures |= {f"request {n}": submit(batcher, seed=n) for n in range(2)}
+    for name, future in futures.items():
+        future.add_done_callback(lambda _, name=name: finished.append(name))
+    assert batcher.depth == 2, "the queue of requests"
+    model.go.set()
+    results = {name: future.result(SOON) for name, future in futures.items()}
+    first.result(SOON)
+    assert finished[:2] == ["request 0", "request 1"] and model.sizes == [1, 2, 4, 2]
+    assert results["background 1"].captions[0].text == results["request 1"].captions[0].text
+
+
+def test_a_full_queue_takes_background_photos(model, make_batcher):
+    batcher = make_batcher(queue_size=1)
+    busy(batcher, model)
+    submit(batcher)
+    with pytest.raises(QueueFull):
+        submit(batcher)
+    future = submit(batcher, in_background=True)
+    model.go.set()
+    assert future.result(SOON).captions
+
+
+def test_a_background_batch_gets_its_turn_under_constant_load(model, make_batcher, monkeypatch):
+    monkeypatch.setattr("service.inference.batching.BACKGROUND_PATIENCE_SECONDS", 0.0)
+    batcher = make_batcher(batch_size=2)
+    busy(batcher, model)
+    futures = [submit(batcher, seed=n) for n in range(4)]
+    background = submit(batcher, seed=9, in_background=True)
+    order = []
+    for future in (*futures, background):
+        future.add_done_callback(order.append)
+    model.go.set()
+    for future in (*futures, background):
+        future.result(SOON)
+    assert order[0] is background and model.sizes == [1, 1, 2, 2]
+
+
+def test_a_closed_batcher_finishes_background_photos_and_skips_cancelled_ones(model, make_batcher):
+    batcher = make_batcher(batch_size=4)
+    busy(batcher, model)
+    futures = [submit(batcher, seed=n, in_background=True) for n in range(3)]
+    futures[1].cancel()
+    closing = threading.Thread(target=batcher.close, args=(SOON,))
+    closing.start()
+    model.go.set()
+    closing.join(SOON)
+    assert [future.cancelled() for future in futures] == [False, True, False] and model.sizes == [1, 2]
+    with pytest.raises(Stopping):
+        submit(batcher, in_background=True)
+
+
+def test_a_request_waits_for_one_small_batch_of_forty_background_photos(model, make_batcher):
+    batcher, captioned = make_batcher(batch_size=16), []
+    model.hold()
+    futures = [submit(batcher, seed=n, in_background=True) for n in range(40)]
+    for future in futures:
+        future.add_done_callback(captioned.append)
+    assert model.entered.wait(SOON)
+    request = submit(batcher, seed=50)
+    before_request = []
+    request.add_done_callback(lambda _: before_request.extend(captioned))
+    model.go.set()
+    for future in (request, *futures):
+        future.result(SOON)
+    assert 1 <= len(before_request) <= BACKGROUND_BATCH_SIZE == max(model.sizes)
+
+
+def test_background_photos_wait_for_a_photo_that_is_being_prepared(model, make_batcher):
+    batcher, order = make_batcher(), []
+    with batcher.announce():
+        futures = [submit(batcher, seed=n, in_background=True) for n in range(BACKGROUND_BATCH_SIZE)]
+        assert not model.entered.wait(0.5)
+        futures.append(submit(batcher, seed=50))
+        for future in futures:
+            future.add_done_callback(order.append)
+    for future in futures:
+        future.result(SOON)
+    assert order[0] is futures[-1]
+
+
+def test_a_prepared_photo_delays_background_photos_no_longer_than_their_patience(model, make_batcher, monkeypatch):
+    monkeypatch.setattr("service.inference.batching.BACKGROUND_PATIENCE_SECONDS", 0.1)
+    batcher = make_batcher()
+    with batcher.announce():
+        assert submit(batcher, in_background=True).result(SOON).captions
+
+
+def test_the_patience_of_background_photos_begins_when_their_last_batch_ends(model, make_batcher, monkeypatch):
+    monkeypatch.setattr("service.inference.batching.BACKGROUND_PATIENCE_SECONDS", 1.0)
+    batcher, order = make_batcher(), []
+    model.hold()
+    futures = [submit(batcher, seed=n, in_background=True) for n in range(2 * BACKGROUND_BATCH_SIZE)]
+    assert model.entered.wait(SOON)
+    request = submit(batcher, seed=50)
+    for future in (request, *futures):
+        future.add_done_callback(order.append)
+    time.sleep(1.2)  # longer than the patience
+    model.go.set()
+    for future in (request, *futures):
+        future.result(SOON)
+    assert order.index(request) <= BACKGROUND_BATCH_SIZE

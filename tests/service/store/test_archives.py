@@ -187,3 +187,15 @@ def test_offsets_before_the_start_of_the_file_are_refused(folder):
     content[content.rindex(b"PK\x05\x06") + 17] = 0xFF  # the offset of the table, past all files
     with pytest.raises(ArchiveError, match="damaged"):
         unpack(io.BytesIO(bytes(content)), folder, MB)
+
+
+def test_a_caller_may_choose_the_file_of_each_entry_or_leave_it_out(folder):
+    long_name, names = f"{'é' * 250}.jpg", []
+
+    def place(name):
+        names.append(name)
+        return None if name.endswith(".txt") else folder / str(len(names))
+
+    unpack(zipped(("a/", b""), ("a/1.jpg", b"one"), ("notes.txt", b"x"), (long_name, b"two")), folder, MB, place)
+    assert names == ["a/1.jpg", "notes.txt", long_name]
+    assert files_of(folder) == {"1": b"one", "3": b"two"}

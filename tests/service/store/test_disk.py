@@ -29,10 +29,15 @@ def test_reserved_space_counts_until_the_next_measurement(tmp_path, monkeypatch)
     assert limited.free_bytes(10_000) == 600
     limited.reserve(500)
     assert limited.free_bytes(10_000) == 100
-    with pytest.raises(StorageFull, match="delete captions, data sets or trainings"):
+    with pytest.raises(StorageFull, match="delete captions, data sets, collections or trainings"):
         limited.reserve(101)
     monkeypatch.setattr(storage, "_FRESH_SECONDS", -1)
     assert limited.free_bytes(10_000) == 600, "nothing was stored"
+
+
+def test_the_message_of_a_folder_with_a_limit_of_its_own_says_what_to_delete(tmp_path):
+    with pytest.raises(StorageFull, match="the folder holds 0 MB, and its limit is 0 MB: delete some"):
+        Storage(tmp_path, 0, "the folder holds", "delete some").reserve(1)
 
 
 def test_a_full_home_refuses_uploads_and_answers_everything_else(start):

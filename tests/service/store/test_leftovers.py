@@ -45,12 +45,14 @@ def test_leftovers_are_removed_everywhere_in_a_home(tmp_path):
         settings.datasets_folder,
         settings.trainings_folder,
         settings.home / "models",
+        settings.collections_folder,
         training.folder,
         training.run,
         training.comparison,
     ):
         make(folder, LEFT, ABANDONED_SECONDS + 60)
-    unknown = (f"datasets/{'1' * 32}", f"trainings/{'2' * 32}", f"models/{'3' * 12}")
+    folders = ("datasets", "1" * 32), ("trainings", "2" * 32), ("models", "3" * 12), ("collections", "4" * 32)
+    unknown = ["/".join(names) for names in folders]
     for name in unknown:  # created by a process that was killed before it recorded them in the database
         (settings.home / name).mkdir()
         os.utime(settings.home / name, (0, 0))

@@ -17,6 +17,8 @@ from service.store.tables import DataSetRow
 from service.store.versions import Versions
 from tests.service.inference.test_documents import as_lists, drawn_caption, stored
 
+TABLES_OF_0006 = ("collection_deletions", "collection_words", "collection_photos", "collections")
+"""Tables that schema 0006 adds."""
 OF_0007 = (("datasets", "kind"), ("versions", "language"), ("promotions", "language"))
 """Tables and their columns that schema 0007 adds."""
 COLUMNS = ("id", "created_at", "caption", "probability", "width", "height", "model_version", "document")
@@ -29,6 +31,8 @@ def make_earlier(open_database) -> Callable[[list], None]:
     def make(documents: list) -> None:
         captions = table("captions", *(column(name, JSON if name == "document" else None) for name in COLUMNS))
         with open_database().writing() as session:
+            for later in TABLES_OF_0006:
+                session.execute(text(f"DROP TABLE {later}"))
             for name, added in (*OF_0007, ("captions", "arrays")):
                 session.execute(text(f"ALTER TABLE {name} DROP COLUMN {added}"))
             session.execute(text("UPDATE alembic_version SET version_num = '0004'"))

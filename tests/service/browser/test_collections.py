@@ -1,0 +1,259 @@
+"""The pages of collections: photos are dropped, captioned, corrected with the keyboard, and taken to training."""
+
+import io
+import re
+from collections.abc import Iterator
+
+import pytest
+from PIL import Image
+from playwright.sync_api import FilePayload, Page, expect
+from sqlalchemy import update
+
+import captioner
+from service.settings import Settings
+from service.store.tables import CollectionPhotoRow as Row
+from tests.support.collections import make_collection
+from tests.support.photo_sets import photo_bytes, zipped
+from tests.support.serving import Running, serving
+from tests.support.visits import EXAMPLES, PHONE, check_accessible, check_fits, heat_pixels, screenshot
+
+MANY = 300
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory) -> Iterator[Running]:
+    settings = Settings(home=tmp_path_factory.mktemp("home"), port=0, device="cpu")
+    with serving(settings, captioner.load(device="cpu")) as service:
+        yield service
+
+
+def payloads() -> list[FilePayload]:
+    """The example photos at a small size, and a file that is no photo."""
+    files: list[FilePayload] = []
+    for path in sorted(EXAMPLES.glob("*.jpg")):
+        buffer = io.BytesIO()
+        with Image.open(path) as photo:
+            photo.convert("RGB").resize((320, 240)).save(buffer, "JPEG")
+        files.append({"name": path.name, "mimeType": "image/jpeg", "buffer": buffer.getvalue()})
+    return [*files, {"name": "page.pdf", "mimeType": "application/pdf", "buffer": b"%PDF-1.7"}]
+
+
+@pytest.fixture
+def page(visit, running) -> Page:
+    """The page of a captioned collection."""
+    page = visit("/collections", running.client)
+    page.locator("#file").set_input_files(payloads())
+    expect(page).to_have_url(re.compile("/collections/[0-9a-f]{32}$"))
+    expect(page.locator("#progress-text")).to_contain_text("1 failed")
+    expect(page.locator("#progress-text")).not_to_contain_text("to go")
+    return page
+
+
+def set_confidences(running: Running, page: Page) -> None:
+    """Give the photos confidences, as the captioner that ships has none, and show them."""
+    with running.service.collections.changing(page.url.split("/")[-1]) as (session, collection):
+        for number, confidence in enumerate((0.9, 0.1, 0.6), 1):
+            photo = Row.collection == collection.id, Row.number == number
+            session.execute(update(Row).where(*photo).values(confidence=confidence))
+    page.reload()
+    expect(cells(page)).to_have_count(len(payloads()))
+
+
+def cells(page: Page):
+    return page.locator(".cell-photo")
+
+
+def texts(page: Page) -> list[str]:
+    return page.locator(".cell-photo textarea").evaluate_all("nodes => nodes.map((node) => node.value)")
+
+
+def test_photos_are_captioned_and_the_page_survives_a_reload(page, running):
+    count = len(payloads())
+    expect(cells(page)).to_have_count(count)
+    before = texts(page)
+    assert sum(map(bool, before)) == count - 1
+    failed = page.locator('.cell-photo[data-state="failed"]')
+    expect(failed).to_contain_text("a PDF document")
+    set_confidences(running, page)
+    expect(page.locator(".sureness")).to_have_text(["sure", "a guess", "likely right"])
+    assert "%" not in page.locator("#grid").inner_text()
+    check_accessible(page)
+    check_fits(page)
+    screenshot(page, "collection")
+    page.reload()
+    expect(cells(page)).to_have_count(count)
+    assert texts(page) == before
+
+
+def test_captions_are_corrected_with_the_keyboard_alone(page):
+    first, second = (cells(page).nth(index).locator("textarea") for index in (0, 1))
+    original = first.input_value()
+    first.focus()
+    page.keyboard.press("ControlOrMeta+a")
+    page.keyboard.type("a first caption")
+    page.keyboard.press("Escape")
+    expect(first).to_have_value(original)
+    page.keyboard.press("ControlOrMeta+a")
+    page.keyboard.type("a first caption")
+    page.keyboard.press("Enter")
+    expect(second).to_be_focused()
+    page.keyboard.press("ControlOrMeta+a")
+    page.keyboard.type("a second")
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.type("line")
+    page.keyboard.press("Enter")
+    expect(page.locator("#progress-text")).to_contain_text("2 corrected")
+    page.reload()
+    expect(cells(page).nth(0).locator("textarea")).to_have_value("a first caption")
+    expect(cells(page).nth(1).locator("textarea")).to_have_value("a second\nline")
+
+
+def test_an_edit_is_undone(page):
+    first = cells(page).nth(0).locator("textarea")
+    original = first.input_value()
+    first.fill("something else")
+    first.press("Enter")
+    expect(page.locator("#progress-text")).to_contain_text("1 corrected")
+    page.get_by_role("button", name="Undo").click()
+    expect(first).to_have_value(original)
+    expect(page.locator("#progress-text")).not_to_contain_text("corrected")
+
+
+def test_two_people_who_edit_one_caption_lose_nothing(visit, running, page):
+    page_of_other = visit(page.url.removeprefix(running.url.rstrip("/")), running.client, expected="409")
+    mine, theirs = (cells(one).nth(0).locator("textarea") for one in (page_of_other, page))
+    expect(mine).not_to_have_value("")
+    theirs.fill("what they wrote")
+    theirs.press("Enter")
+    expect(page.locator("#progress-text")).to_contain_text("1 corrected")
+    mine.fill("what I wrote")
+    mine.press("Enter")
+    cell = cells(page_of_other).nth(0)
+    expect(cell).to_contain_text("Someone else wrote: “what they wrote”")
+    expect(mine).to_have_value("what I wrote")
+    check_accessible(page_of_other)
+    cell.get_by_role("button", name="Keep mine").click()
+    expect(cell).not_to_contain_text("Someone else")
+    page.reload()
+    expect(cells(page).nth(0).locator("textarea")).to_have_value("what I wrote")
+
+
+def test_photos_are_searched_and_replaced_in(page):
+    for index, text in enumerate(("a red kite", "a red boat", "a green kite")):
+        box = cells(page).nth(index).locator("textarea")
+        box.fill(text)
+        box.press("Enter")
+        expect(page.locator("#progress-text")).to_contain_text(f"{index + 1} corrected")
+    page.locator("#search").fill("KITE red")
+    expect(cells(page)).to_have_count(1)
+    page.locator("#search").fill("")
+    page.locator("#show").select_option("corrected")
+    expect(cells(page)).to_have_count(3)
+    page.locator("#show").select_option("all")
+    page.get_by_role("button", name="Search and replace").click()
+    page.locator("#replace-search").fill("red")
+    page.locator("#replace-with").fill("blue")
+    page.get_by_role("button", name="Preview").click()
+    expect(page.locator("#replace-list ins")).to_have_text(["a blue kite", "a blue boat"])
+    check_accessible(page)
+    screenshot(page, "collection-replace")
+    page.get_by_role("button", name="Replace in 2 captions").click()
+    expect(cells(page).nth(1).locator("textarea")).to_have_value("a blue boat")
+    page.get_by_role("button", name="Undo").click()
+    expect(cells(page).nth(1).locator("textarea")).to_have_value("a red boat")
+
+
+def test_the_least_sure_photos_come_first_on_request(page, running):
+    set_confidences(running, page)
+    page.locator("#sort").select_option("confidence")
+    expect(page.locator(".sureness")).to_have_text(["a guess", "likely right", "sure"])
+    expect(cells(page).first).to_have_attribute("data-number", "2")
+
+
+def test_captions_are_downloaded(page):
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download").click()
+    assert download.value.suggested_filename == "captions.zip"
+
+
+def test_many_photos_have_few_elements_and_scroll_to_the_last(visit, running):
+    files = {f"{number}.jpg": photo_bytes(number) for number in range(MANY)}
+    made = make_collection(running.service.collections, {"many.zip": zipped(files)}, "Many")
+    running.service.collections.cancel(made.id)
+    page = visit(f"/collections/{made.id}", running.client)
+    expect(page.locator("#progress-text")).to_contain_text("300 photos")
+    expect(cells(page).first).to_be_visible()
+    assert cells(page).count() < 80
+    page.evaluate("() => document.querySelector('#after-heading').scrollIntoView()")
+    expect(page.locator(f'.cell-photo[data-number="{MANY}"]')).to_be_visible()
+    page.get_by_role("button", name="Continue captioning").click()
+    page.get_by_role("button", name="Stop captioning").click()
+    expect(page.get_by_role("button", name="Continue captioning")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_pages_fit_a_phone_and_are_accessible(visit, running, scheme):
+    made = make_collection(running.service.collections, {f"{n}.jpg": photo_bytes(n) for n in range(3)})
+    for path in ("/collections", f"/collections/{made.id}"):
+        page = visit(path, running.client, color_scheme=scheme, **PHONE)
+        page.wait_for_load_state("networkidle")
+        check_fits(page)
+        check_accessible(page)
+        screenshot(page, f"phone-{scheme}{path.replace('/', '-')[:12]}")
+
+
+def test_a_word_lights_its_map_on_the_photo(page):
+    cell = cells(page).first
+    words, heat = cell.locator(".cell-words .word"), cell.locator(".cell-heat")
+    cell.hover()
+    words.first.hover()
+    expect(heat).to_be_visible()
+    first = heat_pixels(heat)
+    assert first[..., 3].max() > 0
+    check_accessible(page)
+    screenshot(page, "collection-word")
+    words.last.hover()
+    assert (heat_pixels(heat) != first).any(), "another word, another map"
+    page.mouse.move(0, 0)
+    expect(heat).to_be_hidden()
+
+
+def test_words_are_reached_with_the_keyboard(page):
+    cell = cells(page).first
+    words, heat = cell.locator(".cell-words .word"), cell.locator(".cell-heat")
+    cell.locator("textarea").focus()
+    expect(words.first).to_be_visible()
+    page.keyboard.press("Shift+Tab")
+    expect(words.first).to_be_focused()
+    expect(heat).to_be_visible()
+    page.keyboard.press("ArrowRight")
+    expect(words.nth(1)).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(cell.locator("textarea")).to_be_focused()
+    expect(heat).to_be_hidden()
+
+
+def test_a_collection_is_renamed_and_deleted_in_dialogs(page):
+    page.locator("#rename").click()
+    check_accessible(page)
+    page.get_by_role("dialog").get_by_label("Name").fill("The coast")
+    page.keyboard.press("Enter")
+    expect(page.locator("#name")).to_have_text("The coast")
+    page.locator("#delete").click()
+    dialog = page.get_by_role("dialog", name="Delete “The coast”?")
+    screenshot(page, "collection-delete")
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(dialog).to_have_count(0)
+    page.locator("#delete").click()
+    dialog.get_by_role("button", name="Delete").click()
+    expect(page).to_have_url(re.compile("/collections$"))
+
+
+def test_photos_that_someone_else_deletes_disappear(page, running):
+    expect(cells(page)).to_have_count(len(payloads()))
+    running.client.delete(f"/api{page.url.removeprefix(running.url.rstrip('/'))}/photos?number=2").raise_for_status()
+    box = cells(page).first.locator("textarea")
+    box.fill("what the page learns of the deletion by")
+    box.press("Enter")
+    expect(cells(page)).to_have_count(len(payloads()) - 1)
+    expect(page.locator('.cell-photo[data-number="2"]')).to_have_count(0)

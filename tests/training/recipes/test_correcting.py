@@ -1,0 +1,98 @@
+"""One command measures whether the order of corrections beats chance."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from captioner.captioner import Captioner
+from tests.support.shapes import draw_shapes
+from training import __main__ as training
+from training.data.records import read_records
+from training.recipes import correcting
+
+
+@pytest.fixture
+def measure(monkeypatch, tiny_bundle, tmp_path):
+    """Run the recipe on drawn data, recording its commands in place of running them -> exit status, commands."""
+    data = tmp_path / "data"
+    draw_shapes(data, {"train": 12, "val": 3, "test": 2})
+    monkeypatch.setattr(correcting.captioner, "load", lambda path, device: Captioner(tiny_bundle, "cpu"))
+    commands = []
+
+    def run(arguments):
+        commands.append(arguments)
+        if arguments[0] == "evaluate":
+            folder = tmp_path / arguments[arguments.index("--output") + 1]
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "metrics.json").write_text(json.dumps({"CIDEr": len(commands) / 10}))
+        return 0
+
+    monkeypatch.setattr(training, "main", run)
+
+    def run_recipe(*more):
+        options = ["--corrections", "2", "4", "--pool", "8", "--validation", "2", "--seeds", "2", "--bundle", "b"]
+        status = correcting.main(["--data", str(data), "--output", str(tmp_path / "out"), *options, *more])
+        return status, commands
+
+    return run_recipe
+
+
+def rows_of(folder):
+    with open(folder / "data" / "captions.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_both_orders_train_on_as_many_corrections_and_are_scored(measure, tmp_path, capsys):
+    status, commands = measure()
+    assert status == 0
+    fits = [arguments for arguments in commands if arguments[0] == "fit"]
+    assert len(fits) == 8 and len(commands) == 17, "a fit and an evaluation each, and one evaluation before"
+    assert all(fit[fit.index("--from-bundle") + 1] == "b" for fit in fits)
+    for order in correcting.ORDERS:
+        for count in (2, 4):
+            for seed in (0, 1):
+                rows = rows_of(tmp_path / "out" / f"{order}-{count}-{seed}")
+                trained = [row["image"] for row in rows if row["split"] == "train"]
+                assert len(trained) == len(set(trained)) == count, "one caption for each photo"
+                assert len({row["image"] for row in rows if row["split"] == "val"}) == 2
+    output = capsys.readouterr().out
+    assert (tmp_path / "out" / "table.md").read_text() in output
+    assert "| none | 0.100 | 0.100 |  |" in output and output.count("\n| ") >= 4
+    assert json.loads((tmp_path / "out" / "table.json").read_text())["before"] == 0.1
+
+
+def test_a_measured_variant_is_not_trained_again(measure):
+    _, commands = measure()
+    count = len(commands)
+    assert measure()[0] == 0 and len(commands) == count
+
+
+def test_too_few_photos_are_reported_before_any_training(measure, capsys):
+    status, commands = measure("--corrections", "9")
+    assert status == 2 and "8 photos of" in capsys.readouterr().err
+    assert [arguments[0] for arguments in commands] == ["evaluate"]
+
+
+def test_a_collection_has_features_of_the_photos_that_can_be_read(tiny_bundle, tmp_path):
+    draw_shapes(tmp_path, {"train": 3})
+    records = read_records(tmp_path).split("train")
+    records[1].path.write_bytes(b"no photo")
+    indices, features, confidences = correcting.caption_records(Captioner(tiny_bundle, "cpu"), records)
+    assert list(indices) == [0, 2] and features.shape[0] == len(confidences) == 2
+    assert np.isfinite(features).all() and np.linalg.norm(features[0] - features[1]) > 0
+
+
+def test_more_corrections_begin_with_the_same_photos():
+    features, confidences = np.random.default_rng(0).random((20, 4)), np.full(20, 0.5)
+    for order in correcting.ORDERS:
+        few, many = (correcting.choose(order, count, 3, features, confidences) for count in (5, 10))
+        assert many[:5] == few and len(set(many)) == 10
+    first, second = (correcting.choose("random", 5, seed, features, confidences) for seed in (1, 2))
+    assert first != second
+
+
+def test_the_table_has_the_mean_and_the_range_of_the_seeds():
+    text = correcting.table({"before": 0.5, "random": {"50": [0.6, 0.8]}, "unlike": {"50": [0.7, 0.9]}})
+    assert "| 50 | 0.700 (0.600 to 0.800) | 0.800 (0.700 to 0.900) | +0.100 |" in text

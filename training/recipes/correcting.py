@@ -1,0 +1,225 @@
+"""Order of corrections, measured: CIDEr after training on corrected photos, chosen by the order or at random.
+
+    python -m training.recipes.correcting --data data/flickr8k --output runs/correcting
+
+For each seed, photos of the training split are drawn as a collection, and the captioner captions them. Then
+`captioner.correction_order` or chance chooses which photos to correct; the first caption that a person wrote is the
+correction. The captioner trains on these alone, as the service trains on a collection, and is evaluated on the test
+split. A measured variant is not trained again, and a stopped one resumes. Output, in --output: table.md, table.json,
+and a folder for each collection and each variant.
+"""
+
+import argparse
+import csv
+import itertools
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import captioner
+from captioner.captioner import Captioner
+from captioner.config import DEFAULT_BUNDLE
+from captioner.correction_order import correction_order
+from captioner.errors import DataError, ImageError
+from captioner.files import atomic_file, read_json, write_atomically, write_json
+from training.data.records import ImageRecord, read_records
+from training.random_streams import CORRECTIONS, VALIDATION, sample, stream
+from training.recipes.steps import Step, StepFailed, StepLog, exit_status
+
+ORDERS = ("random", "unlike")
+"""How the photos to correct are chosen."""
+_BATCH_SIZE = 16
+_POOL = "collection.npz"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure both orders, and write the table. Return the exit status."""
+    options = _parser().parse_args(arguments)
+    return exit_status(lambda: _write_results(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training.recipes.correcting", description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, required=True, metavar="PATH", help="data set with all three splits")
+    parser.add_argument("--bundle", type=Path, metavar="DIR", help="captioner to improve. Default: the one that ships.")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for what it writes")
+    parser.add_argument(
+        "--corrections", type=int, nargs="+", default=[50, 100, 200], metavar="N",
+        help="numbers of corrected photos. Default: 50 100 200.",
+    )  # fmt: skip
+    parser.add_argument("--pool", type=int, default=2000, metavar="N", help="photos of a collection. Default: 2000.")
+    parser.add_argument(
+        "--validation", type=int, default=200, metavar="N",
+        help="validation photos that choose the best epoch. Default: 200.",
+    )  # fmt: skip
+    parser.add_argument("--epochs", type=int, default=5, metavar="N", help="epochs of each training. Default: 5.")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="collections. Default: 3.")
+    parser.add_argument("--device", help="cpu, cuda, ... Default: a GPU if there is one.")
+    return parser
+
+
+def _write_results(options: argparse.Namespace) -> None:
+    log = StepLog(options.output)
+    log.run_steps(make_steps(options))
+    results: dict[str, Any] = {"before": _read_score(options.output / "before")}
+    for order in ORDERS:
+        results[order] = {
+            str(count): [_read_score(_folder(options, order, count, seed)) for seed in range(options.seeds)]
+            for count in options.corrections
+        }
+    write_json(options.output / "table.json", results)
+    write_atomically(options.output / "table.md", table(results))
+    print(table(results), end="")
+
+
+def make_steps(options: argparse.Namespace) -> list[Step]:
+    """Return the steps that caption the collections, and that train and measure each variant."""
+    base = {"data": str(options.data), "bundle": str(options.bundle)}
+    steps = [Step("before", base, partial(_evaluate, options, options.bundle, options.output / "before"))]
+    for seed in range(options.seeds):
+        arguments = base | {"pool": options.pool, "seed": seed}
+        steps.append(Step(f"collection {seed}", arguments, partial(_caption_collection, options, seed)))
+    for order, count, seed in itertools.product(ORDERS, options.corrections, range(options.seeds)):
+        arguments = fit_arguments(options, order, count, seed)
+        values = {"fit": arguments, "pool": options.pool, "validation": options.validation}
+        steps.append(Step(f"{order} {count} {seed}", values, partial(_measure, options, order, count, seed, arguments)))
+    return steps
+
+
+def fit_arguments(options: argparse.Namespace, order: str, count: int, seed: int) -> list[str]:
+    """Return the arguments of `fit` for a variant."""
+    folder = _folder(options, order, count, seed)
+    bundle = options.bundle or DEFAULT_BUNDLE
+    paths = {"data": folder / "data", "output": folder / "run", "from-bundle": bundle}
+    values = {**paths, "cache": options.output / "features", "epochs": options.epochs, "patience": options.epochs}
+    arguments = [part for name, value in {**values, "seed": seed}.items() for part in (f"--{name}", str(value))]
+    return ["fit", *arguments, "--no-confidence", *_device_flags(options)]
+
+
+def _folder(options: argparse.Namespace, order: str, count: int, seed: int) -> Path:
+    return options.output / f"{order}-{count}-{seed}"
+
+
+def _device_flags(options: argparse.Namespace) -> list[str]:
+    return ["--device", options.device] if options.device else []
+
+
+def _caption_collection(options: argparse.Namespace, seed: int) -> None:
+    """Caption the photos of a collection, and store their indices in the data, features and confidences."""
+    model = captioner.load(options.bundle, device=options.device)
+    records = _draw_collection(options, seed)
+    indices, features, confidences = caption_records(model, records)
+    if len(indices) < max(options.corrections):
+        raise DataError(
+            f"{len(indices)} photos of {options.data} can be read, but {max(options.corrections)} are to be corrected:"
+            " give more photos, or smaller --corrections"
+        )
+    folder = options.output / f"collection-{seed}"
+    folder.mkdir(exist_ok=True)
+    with atomic_file(folder / _POOL) as file:
+        np.savez(file, indices=indices, features=features, confidences=confidences)
+
+
+def _draw_collection(options: argparse.Namespace, seed: int) -> list[ImageRecord]:
+    return sample(read_records(options.data).split("train"), options.pool, stream(seed, CORRECTIONS))
+
+
+def caption_records(model: Captioner, records: Sequence[ImageRecord]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Caption photos -> indices of those that can be read [N], mean annotations [N, D], confidences [N] (NaN: none)."""
+    indices, features, confidences = [], [], []
+    for start in range(0, len(records), _BATCH_SIZE):
+        prepared = []
+        for index, record in enumerate(records[start : start + _BATCH_SIZE], start):
+            try:
+                prepared.append((index, *model.prepare(record.path)))
+            except ImageError:
+                continue
+        if not prepared:
+            continue
+        batch, pixels, frames = zip(*prepared, strict=True)
+        annotations = model.encode(np.stack(pixels))  # [B, H, W, D]
+        captions = model.caption_annotations(annotations, frames, model.decoding)
+        indices += batch
+        features += list(annotations.flatten(1, -2).mean(1).float().cpu().numpy())
+        confidences += [np.nan if best.confidence is None else best.confidence for best, *_ in captions]
+    return np.array(indices), np.array(features, np.float32), np.array(confidences, float)
+
+
+def choose(order: str, count: int, seed: int, features: np.ndarray, confidences: np.ndarray) -> list[int]:
+    """Return the indices of the photos to correct. More photos begin with the same ones."""
+    if order == "unlike":
+        return correction_order(features, confidences, count)
+    return [int(index) for index in stream(seed, CORRECTIONS, 1).permutation(len(features))[:count]]
+
+
+def _measure(options: argparse.Namespace, order: str, count: int, seed: int, arguments: list[str]) -> None:
+    """Train on the chosen photos, and evaluate on the test split."""
+    from training.__main__ import main as training
+
+    folder = _folder(options, order, count, seed)
+    has_begun = any((folder / "run" / file).is_file() for file in ("checkpoint.pt", "progress.json"))
+    if not has_begun:
+        with np.load(options.output / f"collection-{seed}" / _POOL) as pool:
+            indices, features, confidences = pool["indices"], pool["features"], pool["confidences"]
+        collection = _draw_collection(options, seed)
+        chosen = [collection[indices[index]] for index in choose(order, count, seed, features, confidences)]
+        validation = sample(read_records(options.data).split("val"), options.validation, stream(seed, VALIDATION))
+        write_data(folder / "data", {"train": chosen, "val": validation})
+    if status := training([*arguments, *(["--resume"] if has_begun else [])]):
+        raise StepFailed(folder.name, status)
+    _evaluate(options, folder / "run" / "bundle", folder)
+
+
+def write_data(folder: Path, splits: Mapping[str, Sequence[ImageRecord]]) -> None:
+    """Write a data set of photos: in the training split each has one caption, as after a correction."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    rows = [["image", "caption", "split"]]
+    for split, records in splits.items():
+        for number, record in enumerate(records):
+            name = f"{split}{number}{record.path.suffix}"
+            shutil.copyfile(record.path, folder / name)
+            captions = record.captions[:1] if split == "train" else record.captions
+            rows += [[name, caption, split] for caption in captions]
+    with open(folder / "captions.csv", "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(rows)
+
+
+def _evaluate(options: argparse.Namespace, bundle: Path | None, output: Path) -> None:
+    from training.__main__ import main as training
+
+    arguments = ["evaluate", "--data", str(options.data), "--split", "test", "--output", str(output / "test")]
+    bundle_flags = ["--bundle", str(bundle)] if bundle else []
+    if status := training([*arguments, *bundle_flags, *_device_flags(options)]):
+        raise StepFailed(output.name, status)
+
+
+def _read_score(folder: Path) -> float:
+    return read_json(folder / "test" / "metrics.json")["CIDEr"]
+
+
+def table(results: Mapping[str, Any]) -> str:
+    """Render Markdown: CIDEr by number of corrections, the mean and the range of the seeds.
+
+    results: `before`, a score, and for each order: number of corrections -> scores of the seeds.
+    """
+    rows = [["corrections", "at random", "unlike each other", "difference"], ["---"] * 4]
+    rows.append(["none", *[f"{results['before']:.3f}"] * 2, ""])
+    for count, at_random in results["random"].items():
+        unlike = results["unlike"][count]
+        difference = np.mean(unlike) - np.mean(at_random)
+        rows.append([count, _mean_and_range(at_random), _mean_and_range(unlike), f"{difference:+.3f}"])
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def _mean_and_range(scores: Sequence[float]) -> str:
+    return f"{np.mean(scores):.3f} ({min(scores):.3f} to {max(scores):.3f})"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
