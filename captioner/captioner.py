@@ -18,6 +18,7 @@ from captioner.config import DecodingOptions
 from captioner.decoding import Hypotheses, decode
 from captioner.errors import ConfigError
 from captioner.images.photo import ImageFrame, ImageSource, is_opened, open_image, prepare_image
+from captioner.images.scaled import needed_side
 from captioner.images.warnings import PhotoWarning
 from captioner.labels.reader import LabelledWords, LabelReader, PhotoLabel
 from captioner.lexicon import kind_of
@@ -177,8 +178,9 @@ class Captioner:
 
         Raises ImageError. An image from `open_image` is not copied.
         """
-        photo = image if is_opened(image) else open_image(image)
-        return prepare_image(photo, self.model.config.image_size, self.model.config.fit)
+        size = self.model.config.image_size
+        photo = image if is_opened(image) else open_image(image, side=needed_side(size))
+        return prepare_image(photo, size, self.model.config.fit)
 
     def caption_pixels(
         self,

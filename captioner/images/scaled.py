@@ -1,0 +1,31 @@
+"""JPEG photos decoded at a half, a quarter or an eighth of their sides, for uses that need few of their pixels.
+
+The decoder of JPEG averages pixels while it decodes, which saves most of the time and of the memory of a large photo.
+"""
+
+from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
+
+FULL_SIZE = "full_size"
+"""Key in `info` of a photo that was decoded at a smaller size: width and height of the upright original."""
+_MIN_SIDE = 700
+"""Pixels of each side that tell a page of text from other photos."""
+
+
+def needed_side(size: int) -> int:
+    """Return the pixels that each side of a photo needs before it is fitted to a square of `size` pixels.
+
+    Twice the square's, so that the last reduction is that of a filter which is better than the decoder's average.
+    """
+    return max(2 * size, _MIN_SIDE)
+
+
+def decode_smaller(image: Image.Image, side: int | None) -> None:
+    """Make Pillow decode a JPEG with the fewest pixels that leave each side at least `side`; None: with all of them."""
+    if side is not None and isinstance(image, JpegImageFile):
+        image.draft(None, (side, side))
+
+
+def full_size(photo: Image.Image) -> tuple[int, int]:
+    """Return width and height of the upright original of a photo from `open_image`."""
+    return photo.info.get(FULL_SIZE, photo.size)
