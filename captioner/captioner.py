@@ -178,9 +178,9 @@ class Captioner:
 
         Raises ImageError. An image from `open_image` is not copied.
         """
-        size = self.model.config.image_size
+        size, fit = self.model.config.image_size, self.model.config.fit
         photo = image if is_opened(image) else open_image(image, side=needed_side(size))
-        return prepare_image(photo, size, self.model.config.fit)
+        return prepare_image(photo, size, fit)
 
     def caption_pixels(
         self,

@@ -162,7 +162,7 @@ def fit_image(image: Image.Image, size: int, fit: str) -> tuple[np.ndarray, Imag
     if fit == "pad":
         square = _fit_padded(image, size)
     else:
-        factor = round(max(width, height) / max(image.size))  # the last pixel of a smaller image may extend beyond it
+        factor = width // image.width
         box = tuple(edge / factor for edge in _seen_box(width, height, fit))
         square = np.array(_resample(image, (size, size), box))
     return square, frame_of(width, height, fit)

@@ -8,6 +8,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 FULL_SIZE = "full_size"
 """Key in `info` of a photo that was decoded at a smaller size: width and height of the upright original."""
+_FACTORS = (8, 4, 2)
 _MIN_SIDE = 700
 """Pixels of each side that tell a page of text from other photos."""
 
@@ -21,9 +22,18 @@ def needed_side(size: int) -> int:
 
 
 def decode_smaller(image: Image.Image, side: int | None) -> None:
-    """Make Pillow decode a JPEG with the fewest pixels that leave each side at least `side`; None: with all of them."""
-    if side is not None and isinstance(image, JpegImageFile):
-        image.draft(None, (side, side))
+    """Make Pillow decode a JPEG with the fewest pixels that leave each side at least `side`; None: with all of them.
+
+    Only whole pixels are averaged: a photo with odd sides is decoded whole, because its last pixels would lie partly
+    outside of it.
+    """
+    if side is None or not isinstance(image, JpegImageFile):
+        return
+    width, height = image.size
+    for factor in _FACTORS:
+        if min(width, height) >= factor * side and width % factor == height % factor == 0:
+            image.draft(None, (width // factor, height // factor))
+            return
 
 
 def full_size(photo: Image.Image) -> tuple[int, int]:
