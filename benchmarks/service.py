@@ -57,14 +57,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     photos = [path.read_bytes() for path in sorted((ROOT / "examples").glob("*.jpg"))]
     figures = {"machine": machine(), "loads": {}, "memory_mb": []}
-    for batching, batch_size in (("on", options.batch_size), ("off", 1)):
-        with running_service(batch_size) as service:
-            figures[f"ready_seconds_{batching}"] = round(service.ready_seconds, 2)
-            measure(service, photos, clients=4, count=16)  # warm-up
-            loads = [measure(service, photos, clients, options.photos) for clients in options.clients]
-            figures["loads"][batching] = [asdict(load) for load in loads]
-            if batching == "on":
-                figures["memory_mb"] = memory_over(service, photos, options.memory_requests)
+    with tempfile.TemporaryDirectory() as cache:
+        with running_service(options.batch_size, cache) as service:
+            figures["first_ready_seconds"] = round(service.ready_seconds, 2)
+        for batching, batch_size in (("on", options.batch_size), ("off", 1)):
+            with running_service(batch_size, cache) as service:
+                figures[f"ready_seconds_{batching}"] = round(service.ready_seconds, 2)
+                measure(service, photos, clients=4, count=16)  # warm-up
+                loads = [measure(service, photos, clients, options.photos) for clients in options.clients]
+                figures["loads"][batching] = [asdict(load) for load in loads]
+                if batching == "on":
+                    figures["memory_mb"] = memory_over(service, photos, options.memory_requests)
     print(report(figures))
     if options.output:
         options.output.parent.mkdir(parents=True, exist_ok=True)
@@ -89,11 +92,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 @contextlib.contextmanager
-def running_service(batch_size: int) -> Iterator[Service]:
-    """Run the service as a process on a free port, and measure the time from its start until it is ready."""
+def running_service(batch_size: int, cache: str) -> Iterator[Service]:
+    """Run the service as a process on a free port, and measure the time from its start until it is ready.
+
+    cache: folder of its prepared networks, which only its first start makes.
+    """
     with tempfile.TemporaryDirectory() as home:
         environment = os.environ | {"CAPTIONER_HOME": home, "CAPTIONER_BATCH_SIZE": str(batch_size)}
         environment |= {"CAPTIONER_LOG_LEVEL": "warning", "CAPTIONER_REQUESTS_PER_MINUTE": "0"}
+        environment |= {"CAPTIONER_CACHE": cache}
         started_at = time.perf_counter()
         process = subprocess.Popen(
             [sys.executable, "-m", "service", "--port", "0"],
@@ -188,7 +195,8 @@ def _resident_mb(service: Service) -> float:
 
 
 def report(figures: dict) -> str:
-    lines = [figures["machine"], f"ready after {figures['ready_seconds_on']} s", ""]
+    ready = f"ready after {figures['ready_seconds_on']} s, at the first start {figures['first_ready_seconds']} s"
+    lines = [figures["machine"], ready, ""]
     lines += ["| clients | batching | photos/s | median ms | p95 ms |", "|---|---|---|---|---|"]
     for on, off in zip(figures["loads"]["on"], figures["loads"]["off"], strict=True):
         for name, load in (("on", on), ("off", off)):

@@ -23,6 +23,7 @@ from captioner.bulk.cli import (
     reject_bulk_arguments,
     writes_files,
 )
+from captioner.collector import paused_collector
 from captioner.config import MANY_PHOTOS, RUNTIMES, DecodingOptions, choose_runtime
 from captioner.errors import CaptionerError, ConfigError, ImageError, TextError
 
@@ -197,7 +198,8 @@ def _load(
     from captioner.model.allocator import keep_freed_memory
 
     keep_freed_memory()
-    captioner = load(options.bundle, device, choose_runtime(options.runtime, photos))
+    with paused_collector():
+        captioner = load(options.bundle, device, choose_runtime(options.runtime, photos))
     return captioner, decoding_options(captioner.decoding, options)
 
 

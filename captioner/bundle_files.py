@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from captioner.errors import BundleError, ConfigError
 from captioner.files import atomic_folder
@@ -65,6 +66,23 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise BundleError(f"{path} is damaged ({error}): copy it again from its source") from error
 
 
+class _WithoutInitialisation(TorchFunctionMode):
+    """Context that leaves out two initialisations, for models on the meta device, whose tensors have no values.
+
+    On that device these make torch import its compiler, which takes longer than the import of torch.
+    """
+
+    def __torch_function__(
+        self, function: Callable, types: Any, arguments: tuple = (), options: dict[str, Any] | None = None
+    ) -> Any:
+        options = options or {}
+        if function is nn.init.normal_:
+            return options["tensor"]
+        if function is torch.eye and "out" in options:
+            return options["out"]
+        return function(*arguments, **options)
+
+
 def expected_tensors(make_model: Callable[[], nn.Module], config: Path) -> dict[str, Tensor]:
     """Return the tensors of a model on the meta device: shapes without values.
 
@@ -72,7 +90,7 @@ def expected_tensors(make_model: Callable[[], nn.Module], config: Path) -> dict[
     Raises BundleError, which names the config file.
     """
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _WithoutInitialisation():
             return make_model().state_dict()
     except ConfigError as error:
         raise BundleError(f"{config}: {error}") from error

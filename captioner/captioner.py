@@ -5,6 +5,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -17,10 +18,12 @@ from captioner.config import DecodingOptions
 from captioner.decoding import Hypotheses, decode
 from captioner.errors import ConfigError
 from captioner.images.photo import ImageFrame, ImageSource, is_opened, open_image, prepare_image
+from captioner.images.scaled import needed_side
 from captioner.images.warnings import PhotoWarning
 from captioner.labels.reader import LabelledWords, LabelReader, PhotoLabel
 from captioner.lexicon import kind_of
 from captioner.model.devices import choose_device
+from captioner.model.network_cache import cache_folder
 from captioner.model.runtime import runtime_for
 from captioner.occlusion import occlusion_maps
 from captioner.steps import CaptionSteps, caption_steps
@@ -122,16 +125,24 @@ OnWords = Callable[[int, Caption], None]
 class Captioner:
     """Captioner of photos with one bundle. It keeps no state of a photo, so threads may share it."""
 
-    def __init__(self, bundle: Bundle, device: torch.device | str | None = None, runtime: str = "exact"):
+    def __init__(
+        self,
+        bundle: Bundle,
+        device: torch.device | str | None = None,
+        runtime: str = "exact",
+        cache: Path | str | None = None,
+    ):
         """device: by default a GPU if there is one. runtime: a name that `captioner.config.choose_runtime` knows.
 
         The default is "exact": only `captioner.load` and the command line leave the choice to "auto".
+        cache: as of `captioner.load`.
         Raises ConfigError if the device cannot be used.
         """
         self.bundle = bundle
         self.device = choose_device(device)
         self.model = bundle.model.to(self.device).eval()
-        self.runtime = runtime_for(runtime, self.model.encoder, self.model.decoder, bundle.config.image_size)
+        encoder, decoder, image_size = self.model.encoder, self.model.decoder, bundle.config.image_size
+        self.runtime = runtime_for(runtime, encoder, decoder, image_size, cache_folder(cache))
 
     @functools.cached_property
     def _nouns(self) -> Tensor:
@@ -167,8 +178,9 @@ class Captioner:
 
         Raises ImageError. An image from `open_image` is not copied.
         """
-        photo = image if is_opened(image) else open_image(image)
-        return prepare_image(photo, self.model.config.image_size, self.model.config.fit)
+        size, fit = self.model.config.image_size, self.model.config.fit
+        photo = image if is_opened(image) else open_image(image, side=needed_side(size))
+        return prepare_image(photo, size, fit)
 
     def caption_pixels(
         self,

@@ -168,9 +168,9 @@ def _draw_uniforms(seed: int | None, device: torch.device, shape: tuple[int, ...
 
 
 def _gather_rows(parents: Tensor, values: Tensor) -> Tensor:
-    """Return the rows of `values` [B, K, ...] that `parents` [B, K] index."""
-    index = parents.view(*parents.shape, *[1] * (values.dim() - 2)).expand(-1, -1, *values.shape[2:])
-    return values.gather(1, index)
+    """Return the rows of `values` [B, K, ...] that `parents` [B, K] index; or for each word, if both have [B, K, T]."""
+    rest = values.shape[parents.dim() :]
+    return values.gather(1, parents.view(*parents.shape, *[1] * len(rest)).expand(*parents.shape, *rest))
 
 
 def _forbid_words(
@@ -230,13 +230,15 @@ def _sample(log_probs: Tensor, options: DecodingOptions, uniforms: Tensor) -> tu
 def _trace_back(steps: list[_Choice]) -> _Choice:
     """Trace each final hypothesis back to its first word: the choices of its steps, [B, K, T] and [B, K, T, L]."""
     lineage = torch.arange(steps[-1].tokens.shape[1], device=steps[-1].tokens.device).expand_as(steps[-1].tokens)
-    columns = []
+    rows, parents = [], []  # of each step, last first: [B, K]
     for choice in reversed(steps):
-        outputs = [_gather_rows(lineage, values) for values in (choice.tokens, choice.word_log_probs)]
+        rows.append(lineage)
         lineage = _gather_rows(lineage, choice.parents)
-        attention = choice.alphas, choice.gates, choice.label_alphas
-        columns.append(outputs + [_gather_rows(lineage, values) for values in attention])
-    return _Choice(lineage, *(torch.stack(values[::-1], dim=2) for values in zip(*columns, strict=True)))
+        parents.append(lineage)
+    own, by_parent = (torch.stack(indices[::-1], dim=2) for indices in (rows, parents))  # [B, K, T]
+    _, *columns = (torch.stack(values, dim=2) for values in zip(*(vars(step).values() for step in steps), strict=True))
+    indices = own, own, by_parent, by_parent, by_parent
+    return _Choice(lineage, *(_gather_rows(index, column) for index, column in zip(indices, columns, strict=True)))
 
 
 def _join_results(results: list[_SearchResult]) -> tuple[_Choice, Tensor]:

@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from captioner.collector import paused_collector
 from captioner.errors import CaptionerError, ConfigError
 from captioner.extras import needs_extra
 
@@ -100,13 +101,14 @@ def _serve(options: dict[str, Any]) -> None:
                 " CAPTIONER_ADMIN_TOKEN to a secret of 16 characters or more, or listen on 127.0.0.1"
             )
         token, is_generated = admin_token(settings)
-        _prepare_torch(settings)
         allow_open_files(4 * CONNECTIONS)  # each connection may need up to three files
+        with paused_collector():
+            _prepare_torch(settings)
 
-        from service.app import create_app
-        from service.jobs.worker import WorkerProcess
+            from service.app import create_app
+            from service.jobs.worker import WorkerProcess
 
-        app = create_app(settings)
+            app = create_app(settings)
         service = app.extensions["captioner"]
         resources.callback(service.close)
         if settings.worker == "own":

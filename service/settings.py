@@ -98,6 +98,11 @@ class Settings(BaseSettings):
     runtime: Literal["auto", "fast", "exact"] = Field(
         "auto", description="exact gives the same captions on every machine. fast is the fastest. auto means fast."
     )
+    cache: str | None = Field(
+        None,
+        description="Folder in which fast keeps its prepared networks, at most 500 MB, so that later starts are"
+        " quicker; off keeps none. By default, captioner in the user's cache folder.",
+    )
     threads: int = Field(
         default_factory=cores, ge=1, le=1024, description="Threads of the model on a CPU. By default, one per core."
     )

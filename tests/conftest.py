@@ -31,6 +31,8 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # The tests' tensors are tiny: a second thread only spins, which doubles the processor time.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # The tests' captioners are not worth a place in the user's cache; `test_network_cache.py` has its own folders.
+    os.environ["CAPTIONER_CACHE"] = "off"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

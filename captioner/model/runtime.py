@@ -6,16 +6,15 @@ exact ones in the third, and some captions in a word.
 """
 
 import copy
-import functools
 import logging
-import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
-from types import ModuleType
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -26,6 +25,8 @@ from captioner.model.allocator import restore_allocator
 from captioner.model.decoder import EXPECTED, LIKELIEST, Decoder, DecoderState, ImageFeatures, Step
 from captioner.model.encoders import Encoder
 from captioner.model.label_attention import LabelEntries, Labels
+from captioner.model.network_cache import NetworkCache
+from captioner.model.openvino_core import import_openvino, openvino_core
 from captioner.model.tracing import Preparation, TracedStep
 
 if TYPE_CHECKING:
@@ -88,11 +89,17 @@ class Bfloat16Decoder:
 class OpenVinoRuntime:
     """Encoder and decoder in OpenVINO on a CPU. Threads may share it."""
 
-    def __init__(self, encoder: Encoder, decoder: Decoder, image_size: int, bfloat16: bool):
-        """Trace and compile the networks, which takes some three seconds. image_size: S."""
+    def __init__(self, encoder: Encoder, decoder: Decoder, image_size: int, bfloat16: bool, cache: Path | None = None):
+        """Trace and compile the networks, which takes some three seconds, or one if the cache has them.
+
+        image_size: S. cache: folder from `cache_folder`; None: no cache.
+        """
         self._threads = torch.get_num_threads()
-        self.encode = OpenVinoEncoder(encoder_network(encoder, image_size), bfloat16)
-        self.decoder = OpenVinoDecoder(decoder, self.encode.shape[:2].numel(), bfloat16)
+        modules = {"encoder": encoder, "decoder": decoder}
+        networks = NetworkCache(cache, modules, image_size=image_size, bfloat16=bfloat16)
+        network = networks.get("encoder", lambda: encoder_network(encoder, image_size))
+        self.encode = OpenVinoEncoder(network, bfloat16)
+        self.decoder = OpenVinoDecoder(decoder, self.encode.shape[:2].numel(), bfloat16, networks)
         self.precision = torch.bfloat16 if bfloat16 else torch.float32
         self.name = f"OpenVINO, {'bfloat16' if bfloat16 else 'float32'}"
 
@@ -138,15 +145,16 @@ class OpenVinoEncoder:
 class OpenVinoDecoder:
     """Decoder for `decode` that computes the same as `Decoder`, for a fixed number of locations."""
 
-    def __init__(self, decoder: Decoder, locations: int, bfloat16: bool):
-        self._decoder, self._locations, self._bfloat16 = decoder, locations, bfloat16
+    def __init__(self, decoder: Decoder, locations: int, bfloat16: bool, networks: NetworkCache | None = None):
+        """networks: cache of the decoder's networks; None: no cache."""
+        self._decoder, self._locations = decoder, locations
         self._dtype = torch.bfloat16 if bfloat16 else torch.float32
-        annotations, shape = self._annotations()
-        preparation = _network(Preparation(decoder), [annotations.to(self._dtype)], [shape])
-        self._preparation = OpenVinoNetwork(preparation, bfloat16)
-        self._steps = {LIKELIEST: self._step_network(LIKELIEST)}
-        if decoder.attention == "hard":
-            self._steps[EXPECTED] = self._step_network(EXPECTED)
+        networks = networks or NetworkCache(None, {})
+        self._preparation = OpenVinoNetwork(networks.get("preparation", self._preparation_network), bfloat16)
+        self._steps = {
+            location: OpenVinoNetwork(networks.get(location, partial(self._step_network, location)), bfloat16)
+            for location in ([LIKELIEST, EXPECTED] if decoder.attention == "hard" else [LIKELIEST])
+        }
 
     def prepare(
         self, annotations: Tensor, labels: Labels | None = None, padding: Tensor | None = None
@@ -183,7 +191,11 @@ class OpenVinoDecoder:
         shape = self._locations, self._decoder.annotation_dim
         return torch.zeros(1, *shape), [-1, *shape]
 
-    def _step_network(self, location: str) -> "OpenVinoNetwork":
+    def _preparation_network(self) -> "Model":
+        annotations, shape = self._annotations()
+        return _network(Preparation(self._decoder), [annotations.to(self._dtype)], [shape])
+
+    def _step_network(self, location: str) -> "Model":
         annotations, _ = self._annotations()
         keys, hidden, cell, *projected = Preparation(self._decoder)(annotations)
         features = [*(projected or [annotations]), keys]
@@ -194,7 +206,7 @@ class OpenVinoDecoder:
             entries = self._decoder.labels.labels + 1
             operands += torch.zeros(1, entries, self._decoder.embedding.embedding_dim), torch.zeros(1, 1, entries)
             shapes += [[-1, *operand.shape[1:]] for operand in operands[-2:]]
-        return OpenVinoNetwork(_network(TracedStep(self._decoder, location), operands, shapes), self._bfloat16)
+        return _network(TracedStep(self._decoder, location), operands, shapes)
 
 
 @dataclass(frozen=True)
@@ -229,7 +241,7 @@ class OpenVinoNetwork:
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
         }
-        self._compiled = _core().compile_model(network, "CPU", settings)
+        self._compiled = openvino_core().compile_model(network, "CPU", settings)
         restore_allocator()  # OpenVINO returns freed memory to the kernel
         self._thread_local = threading.local()
 
@@ -262,7 +274,7 @@ class OpenVinoNetwork:
 
 def _share_memory(operand: Tensor) -> "openvino.Tensor":
     """Return an OpenVINO tensor that shares the tensor's memory."""
-    openvino = _openvino()
+    openvino = import_openvino()
     if operand.dtype != torch.bfloat16:
         return openvino.Tensor(operand.numpy(), shared_memory=True)
     return openvino.Tensor(operand.view(torch.int16).numpy(), openvino.Shape(operand.shape), openvino.Type.bf16)
@@ -276,39 +288,21 @@ def encoder_network(encoder: Encoder, image_size: int) -> "Model":
 
 def _network(module: nn.Module, operands: Sequence[Tensor], shapes: Sequence[Sequence[int]]) -> "Model":
     """Convert a module to an OpenVINO network. shapes: shapes of its operands, -1 for any size."""
-    openvino = _openvino()
+    openvino = import_openvino()
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracing is deprecated, but its replacement converts four times as slowly
         traced = torch.jit.trace(module, tuple(operands), check_trace=False)
         return openvino.convert_model(traced, input=list(shapes))
 
 
-def _openvino() -> ModuleType:
-    """Import OpenVINO without its package for telemetry."""
-    sys.modules.setdefault("openvino_telemetry", None)
-    import openvino
-
-    return openvino
-
-
-@functools.cache
-def _core() -> "openvino.Core":
-    """Return the only core of this process, which is never destroyed.
-
-    A core sets an alternate stack for the process's signal handlers and frees it when it is destroyed. With several
-    cores, the process can be left with a freed stack, and the next signal kills it.
-    """
-    return _openvino().Core()
-
-
 Runtime = ExactRuntime | OpenVinoRuntime
 
 
-def runtime_for(name: str, encoder: Encoder, decoder: Decoder, image_size: int) -> Runtime:
+def runtime_for(name: str, encoder: Encoder, decoder: Decoder, image_size: int, cache: Path | None = None) -> Runtime:
     """Return the runtime of a network on its device.
 
     name: a name for `choose_runtime`, with an unknown number of photos. image_size: S. Torch runs networks that
-    OpenVINO cannot. Raises ConfigError if there is no such runtime.
+    OpenVINO cannot. cache: as of `OpenVinoRuntime`. Raises ConfigError if there is no such runtime.
     """
     device = encoder.mean.device
     if choose_runtime(name) == "exact":
@@ -316,7 +310,7 @@ def runtime_for(name: str, encoder: Encoder, decoder: Decoder, image_size: int) 
     bfloat16 = multiplies_bfloat16(device)
     if device.type == "cpu" and find_spec("openvino") is not None:
         try:
-            return OpenVinoRuntime(encoder, decoder, image_size, bfloat16)
+            return OpenVinoRuntime(encoder, decoder, image_size, bfloat16, cache)
         except Exception as error:  # unsupported operations and others
             log.warning("OpenVINO cannot run %s, so torch does: %s", encoder.spec.name, str(error).strip()[-300:])
     return (TorchRuntime if bfloat16 else ExactRuntime)(encoder, decoder)

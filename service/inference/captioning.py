@@ -96,7 +96,9 @@ class CaptionService:
         self.queue = TrainingQueue(settings)
         self.readiness = Readiness(settings, self.database, self.trainings)
         self.metrics = Metrics(queue_depth=lambda: self.serving.batcher.depth)
-        load = functools.partial(captioner_package.load, device=settings.device, runtime=settings.runtime)
+        load = functools.partial(
+            captioner_package.load, device=settings.device, runtime=settings.runtime, cache=settings.cache
+        )
         self.switch = Switch(self.versions, load, self._make_batcher, settings.deadline_seconds, captioner)
         # Decoding a large photo takes half a gigabyte: decode at most one photo per core at a time.
         self._decoders = threading.BoundedSemaphore(cores())

@@ -10,6 +10,7 @@ def test_the_benchmark_measures_a_real_service(tmp_path, capsys):
     arguments = ["--clients", "1", "2", "--photos", "4", "--memory-requests", "10", "--output", str(output)]
     assert main(arguments) == 0
     figures = json.loads(output.read_text())
+    assert figures["first_ready_seconds"] > 0
     for batching in ("on", "off"):
         loads = [Load(**load) for load in figures["loads"][batching]]
         assert [load.clients for load in loads] == [1, 2]

@@ -29,7 +29,7 @@ def test_the_defaults_apply_without_variables(monkeypatch, tmp_path):
 def test_each_variable_sets_its_field(monkeypatch):
     values = {
         "home": "/data", "host": "::1", "port": "0", "bundle": "/b", "device": "cpu", "runtime": "exact",
-        "threads": "3", "batch_size": "4",
+        "cache": "off", "threads": "3", "batch_size": "4",
         "batch_window_ms": "2.5", "queue_size": "5", "deadline_seconds": "1.5", "max_upload_mb": "6",
         "max_megapixels": "7", "history": "8", "log_level": "WARNING",
         "admin_token": "0123456789abcdef", "import_root": "/data/sets", "max_dataset_mb": "9", "worker": "external",
@@ -42,7 +42,7 @@ def test_each_variable_sets_its_field(monkeypatch):
         monkeypatch.setenv(f"CAPTIONER_{name.upper()}", value)
     expected = {
         "home": Path("/data"), "host": "::1", "port": 0, "bundle": Path("/b"), "device": "cpu",
-        "runtime": "exact", "threads": 3,
+        "runtime": "exact", "cache": "off", "threads": 3,
         "batch_size": 4, "batch_window_ms": 2.5, "queue_size": 5, "deadline_seconds": 1.5, "max_upload_mb": 6,
         "max_megapixels": 7, "history": 8, "log_level": "warning",
         "admin_token": SecretStr("0123456789abcdef"), "import_root": Path("/data/sets"), "max_dataset_mb": 9,
