@@ -14,6 +14,7 @@ from captioner.captioner import Caption
 from captioner.config import DecodingOptions
 from captioner.counting import counted
 from service.api.operations import SECURITY, current_service, json_response
+from service.api.schema_parts import event_stream
 from service.api.schemas import (
     CaptionDocument,
     CaptionPage,
@@ -41,23 +42,11 @@ api = APIBlueprint(
 
 _CREATED_RESPONSES = {
     201: CaptionDocument,
-    200: {
-        "description": "With stream=1: events `image`, `word` (one for each word), then `caption` or `problem`.",
-        "content": {
-            "text/event-stream": {
-                "schema": {
-                    "type": "object",
-                    "description": "Each event.",
-                    "properties": {
-                        "event": {"enum": ["image", "word", "caption", "problem"]},
-                        "data": {"type": "string", "contentMediaType": "application/json"},
-                    },
-                    "required": ["event", "data"],
-                }
-            }
-        },
-    },
-}
+    200: event_stream(
+        "With stream=1: events `image`, `word` (one for each word), then `caption` or `problem`.",
+        "image", "word", "caption", "problem",
+    ),
+}  # fmt: skip
 
 
 @api.post(

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
 
 from service.api.retraining_schemas import DataSetDocument, DataSetName
-from service.api.schema_parts import Strict
+from service.api.schema_parts import Strict, StrictBody
 from service.api.schemas import MAX_SIDE, Alphas, Confidence, SeenBox, Warnings, WordFigures, Wording
 from service.store.collection_photos import MAX_CAPTION, clean_caption
 from service.store.collections import MAX_PHOTOS
@@ -43,7 +43,7 @@ class CollectionQuery(Strict):
     name: CollectionName | None = Field(None, description="Its name; by default the name of the first file.")
 
 
-class NameBody(Strict):
+class NameBody(StrictBody):
     name: CollectionName = Field(description="Its new name.")
 
 
@@ -161,7 +161,7 @@ class DeletionQuery(Strict):
     number: list[PhotoNumber] = Field(min_length=1, max_length=1000, description="Numbers of the photos, each once.")
 
 
-class CaptionBody(Strict):
+class CaptionBody(StrictBody):
     """A caption that a person wrote."""
 
     caption: CaptionText | None = Field(
@@ -174,7 +174,7 @@ class NumberedCaption(CaptionBody):
     number: PhotoNumber
 
 
-class CaptionsBody(Strict):
+class CaptionsBody(StrictBody):
     """Captions that a person wrote."""
 
     captions: list[NumberedCaption] = Field(min_length=1, max_length=MAX_CHANGES)
@@ -187,7 +187,7 @@ class CaptionsDocument(BaseModel):
     )
 
 
-class ReplacementBody(Strict):
+class ReplacementBody(StrictBody):
     """What to search for in captions, and what to put in its place."""
 
     search: str = Field(min_length=1, max_length=200)
@@ -218,7 +218,7 @@ class ReplacementDocument(BaseModel):
     captions: list[ReplacedCaption] = Field(description="All captions in which something was found.")
 
 
-class CaptionAgainBody(Strict):
+class CaptionAgainBody(StrictBody):
     photos: Literal["all", "failed", "waiting"] = Field(
         "all",
         description="all: every photo whose caption no person wrote; failed: those that could not be captioned;"
@@ -226,7 +226,7 @@ class CaptionAgainBody(Strict):
     )
 
 
-class CollectionDataSetBody(Strict):
+class CollectionDataSetBody(StrictBody):
     """Which captions to train on: those that people wrote, and others if you give a confidence."""
 
     name: DataSetName | None = Field(None, description="Name of the data set; by default that of the collection.")

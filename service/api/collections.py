@@ -27,6 +27,7 @@ from service.api.collection_uploads import UPLOAD_PROBLEMS, photos_body, uploade
 from service.api.datasets import dataset_document
 from service.api.following import event, follow
 from service.api.operations import SECURITY, current_service, json_response
+from service.api.schema_parts import event_stream
 from service.errors import problem_responses
 from service.inference.captioning import CaptionService
 from service.store.collections import FAILED, STATES, WAITING, Addition, UnknownCollection
@@ -42,12 +43,14 @@ api = APIBlueprint(
 _ADMIN_ONLY = {"security": SECURITY}
 _ADMIN_PROBLEMS = problem_responses(401, 404, 429)
 _STREAM = {
-    200: {
-        "description": "Events `collection`, whose data is the document that GET returns, `photos`: those that changed,"
-        " and `deleted`: `numbers` of deleted photos. The id of an event is a revision of the collection. The stream"
-        " ends when no photo waits.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
-    }
+    200: event_stream(
+        "Events `collection`, whose data is the document that GET returns, `photos`: those that changed, and `deleted`:"
+        " `numbers` of deleted photos. The id of an event is a revision of the collection. The stream ends when no"
+        " photo waits.",
+        "collection",
+        "photos",
+        "deleted",
+    )
 }
 _EVENT_PHOTOS = 500
 """Maximum number of photos in one event."""

@@ -5,8 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, StringConstraints, model_validator
 
-from service.api.schema_parts import Language
-from service.api.schemas import Strict
+from service.api.schema_parts import Language, Strict, StrictBody
 from service.store.photos import ID_PATTERN
 from service.store.versions import VERSION_PATTERN
 
@@ -101,7 +100,7 @@ class DataSetQuery(Strict):
         return self
 
 
-class DataSetSource(Strict):
+class DataSetSource(StrictBody):
     """A data set that is already on the server: either `folder` or `corrections`."""
 
     folder: str | None = Field(
@@ -157,7 +156,7 @@ class SamplePath(TrainingPath):
     number: int = Field(json_schema_extra={"minimum": 0}, description="Number of the sample, from 0.")
 
 
-class TrainingBody(Strict):
+class TrainingBody(StrictBody):
     """A training to start: its data, its starting point and its options."""
 
     dataset: str = Field(pattern=f"^{ID_PATTERN}$", description="The id of the data set to train on.")

@@ -9,7 +9,7 @@ from captioner.confidence import LIKELY, SURE
 from captioner.config import DecodingOptions
 from captioner.errors import ConfigError
 from service.api.maps import Map, Maps
-from service.api.schema_parts import LANGUAGE, Language, Probability, Strict
+from service.api.schema_parts import LANGUAGE, Language, Probability, Strict, StrictBody
 from service.api.translation_schemas import CaptionTranslation
 from service.errors import InvalidPart
 from service.store.photos import ID_PATTERN
@@ -97,7 +97,7 @@ class OverlayQuery(FigureQuery):
     size: int | None = Field(None, ge=16, le=MAX_SIDE, description="Longest side in pixels; by default the photo's.")
 
 
-class CorrectionBody(Strict):
+class CorrectionBody(StrictBody):
     # PostgreSQL cannot store null characters.
     text: Annotated[
         str,

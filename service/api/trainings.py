@@ -18,6 +18,7 @@ from service.api.retraining_schemas import (
     TrainingList,
     TrainingPath,
 )
+from service.api.schema_parts import event_stream
 from service.api.training_serializers import sample_file, training_document
 from service.errors import Problem, problem_responses
 from service.inference.captioning import CaptionService
@@ -36,10 +37,7 @@ api = APIBlueprint(
 
 _SAMPLE_SIDE = 480
 _STREAM = {
-    200: {
-        "description": "An event `training` for each change; its data is the document that GET returns.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
-    }
+    200: event_stream("An event `training` for each change; its data is the document that GET returns.", "training")
 }
 
 

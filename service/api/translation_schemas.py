@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, RootModel, StringConstraints
 
 from service.api.maps import Map
-from service.api.schema_parts import LANGUAGE, Language, Probability, Strict
+from service.api.schema_parts import LANGUAGE, Language, Probability, Strict, StrictBody
 
 MAX_TRANSLATIONS = 5
 MAX_TEXTS = 32
@@ -22,7 +22,7 @@ class TextMatrixQuery(Strict):
     language: Language = Field(description=LANGUAGE)
 
 
-class TranslationBody(Strict):
+class TranslationBody(StrictBody):
     """One text, or several."""
 
     text: Text | None = Field(None, description="A sentence. The answer is one translation.")

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from service.api.schema_parts import Strict, StrictBody
 from service.http.auth import needs_token
 from service.http.rates import is_costly
 
@@ -154,3 +155,15 @@ def test_the_service_conforms_to_its_document(running, tmp_path):
     assert result.returncode == 0, result.stdout + result.stderr
     case_count = int(re.search(r"(\d+) generated", result.stdout).group(1))
     assert case_count > 300 and f"Tested: {len(OPERATIONS | GUARDED)}" in result.stdout, result.stdout
+
+
+def subclasses(kind: type) -> set[type]:
+    """Return a class with all that derive from it."""
+    return {kind}.union(*(subclasses(each) for each in kind.__subclasses__()))
+
+
+def test_bodies_of_json_take_values_of_the_documented_types_alone(client):
+    bodies = {kind for kind in subclasses(Strict) if kind.__name__.endswith(("Body", "Source"))}
+    assert len(bodies) >= 9 and {kind.__name__ for kind in bodies if not issubclass(kind, StrictBody)} == set()
+    body = {"text": "a dog runs", "language": "de", "translations": True}
+    assert client.post("/api/translations", json=body).status_code == 422

@@ -118,7 +118,7 @@ def test_rows_from_before_translators_are_of_photos_and_captioners(open_database
     with database.writing() as session:
         for name, added in OF_0007:
             session.execute(text(f"ALTER TABLE {name} DROP COLUMN {added}"))
-        session.execute(text("UPDATE alembic_version SET version_num = '0005'"))
+        session.execute(text("UPDATE alembic_version SET version_num = '0006'"))
         session.execute(text("INSERT INTO versions (id, compared, facts) VALUES ('0123456789ab', false, '{}')"))
         session.execute(text("INSERT INTO promotions (version) VALUES ('0123456789ab')"))
         session.execute(
