@@ -1,6 +1,7 @@
 """Python's garbage collector while a process starts."""
 
 import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,6 +19,7 @@ def paused_collector() -> Iterator[None]:
     try:
         yield
     finally:
-        gc.freeze()
+        if "triton" not in sys.modules:  # it reports objects that the last collection of a process does not free
+            gc.freeze()
         if was_enabled:
             gc.enable()

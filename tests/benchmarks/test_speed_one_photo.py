@@ -14,7 +14,8 @@ def test_our_parts_are_measured_and_missing_peers_name_their_package(shipped, mo
     monkeypatch.setattr(peers, "installed", lambda: False)
     results = measure(shipped, quick=True)
     check(one_photo, results, "ours", "ours, without drawing", "textbook", "encode", "search")
-    assert [row.contestant for row in results.rows] == ["ours", "ours, without drawing", "textbook"]
+    names = ["ours", "ours, without drawing", "ours, without drawing, in German", "textbook"]
+    assert [row.contestant for row in results.rows] == names
     assert all(row.p50_ms <= row.p95_ms for row in results.rows)
     assert sum(part.share for part in results.parts) == pytest.approx(1)
     assert "pip install transformers" in one_photo.report(results)

@@ -1,6 +1,7 @@
 """Garbage is collected again after a start, whatever happened in it."""
 
 import gc
+import sys
 import weakref
 from collections.abc import Iterator
 
@@ -32,7 +33,8 @@ def test_nothing_is_collected_in_the_context():
     assert gc.isenabled()
 
 
-def test_objects_of_the_start_are_not_visited_again_and_later_ones_are():
+def test_objects_of_the_start_are_not_visited_again_and_later_ones_are(monkeypatch):
+    monkeypatch.delitem(sys.modules, "triton", raising=False)
     gc.unfreeze()
     with paused_collector():
         objects = [[] for _ in range(100)]
@@ -40,6 +42,14 @@ def test_objects_of_the_start_are_not_visited_again_and_later_ones_are():
     later = weakref.ref(Cycle())
     gc.collect()
     assert later() is None
+
+
+def test_a_process_with_triton_frees_its_objects_at_the_end(monkeypatch):
+    monkeypatch.setitem(sys.modules, "triton", None)
+    gc.unfreeze()
+    with paused_collector():
+        pass
+    assert gc.get_freeze_count() == 0
 
 
 def test_an_error_in_the_context_resumes_the_collection():

@@ -108,7 +108,9 @@ def test_captioners_that_start_together_share_a_folder(tiny_bundle, tmp_path):
         return OpenVinoRuntime(encoder, decoder, 64, bfloat16=False, cache=tmp_path).encode(pixels)
 
     with ThreadPoolExecutor(4) as pool:
-        assert all(torch.equal(annotations, expected) for annotations in pool.map(encode, range(4)))
+        first, *others = pool.map(encode, range(4))
+    torch.testing.assert_close(first, expected)  # what was read from disk may round a last bit otherwise
+    assert all(torch.equal(annotations, first) for annotations in others)
     assert len(list(tmp_path.iterdir())) == NETWORKS
 
 

@@ -169,7 +169,7 @@ def test_a_request_past_its_deadline_gets_503_and_cached_maps_need_no_wait(start
         evidence_of(running.client, cached)
         response = running.client.get(address(document))
     assert response.status_code == 503 and "try again" in response.json()["detail"]
-    assert response.headers["Retry-After"] == "5"
+    assert response.headers["Retry-After"] == "10"
     assert running.client.get(address(document)).status_code == 200
 
 

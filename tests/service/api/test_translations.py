@@ -72,6 +72,7 @@ def test_the_translators_are_listed_with_their_scores(client):
     assert german == {
         "language": "de",
         "source": "en",
+        "version": "built-in",
         "scores": {"validation": SCORES["validation"]},
         "card": "# A tiny translator\n",
     }

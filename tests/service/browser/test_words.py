@@ -74,7 +74,7 @@ REACHED = """() => {
 def test_everything_is_reachable_by_keyboard(visit, shipped):
     page = visit()
     expect(page.locator(".example")).to_have_count(7)
-    for _ in range(4):  # the page's name, the link to retraining, the button, the first example
+    for _ in range(5):  # the page's name, the links to many photos and to retraining, the button, the first example
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     wait_for_caption(page)

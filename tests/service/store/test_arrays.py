@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from service.store.arrays import pack, unpack
 from service.store.captions import Store
+from service.store.tables import CollectionWordsRow
 from tests.service.store.test_captions import entry
 
 SHAPES = arrays_of.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=5)
@@ -66,3 +67,15 @@ def test_the_arrays_of_a_caption_are_restored_from_the_database(store, open_data
     with reopened.reading() as session:
         rows = session.execute(text("SELECT arrays IS NULL FROM captions ORDER BY sequence")).scalars().all()
     assert rows == [False, True]
+
+
+def test_a_row_takes_other_arrays_of_the_same_shape(database):
+    def arrays(value: float) -> dict[str, np.ndarray]:
+        return {"alphas": np.full((2, 3), value, np.float32)}
+
+    key = {"collection": "a", "number": 1}
+    for value in (0.25, 0.5):
+        with database.writing() as session:
+            session.merge(CollectionWordsRow(**key, document={}, arrays=arrays(value)))
+        with database.reading() as session:
+            check_same(session.get(CollectionWordsRow, ("a", 1)).arrays, arrays(value))
