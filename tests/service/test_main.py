@@ -109,7 +109,14 @@ def test_the_service_prints_its_url_captions_photos_and_exits_cleanly(start_proc
     assert process.returncode == 0 and line == f"To retrain, switch and delete: {url}/retrain#token={token}\n"
     assert "POST /api/captions 201" in log and "Traceback" not in log and token not in log
     home = tmp_path / "home"
-    other_files = {path.name for path in home.iterdir()} - {"datasets", "models", "photos", "trainings", "queue.db"}
+    other_files = {path.name for path in home.iterdir()} - {
+        "collections",
+        "datasets",
+        "models",
+        "photos",
+        "trainings",
+        "queue.db",
+    }
     assert other_files == {"captioner.db", "admin-token"}, "the database is closed"
     assert (home / "admin-token").stat().st_mode & 0o777 == 0o600
     assert home.stat().st_mode & 0o777 == 0o700, "the home is private"
