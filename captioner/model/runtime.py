@@ -286,10 +286,14 @@ def encoder_network(encoder: Encoder, image_size: int) -> "Model":
     return _network(encoder, (square,), ([-1, *square.shape[1:]],))
 
 
+_converting = threading.Lock()
+"""Held by the only thread that converts: tracing and OpenVINO change state of the process, such as the log's level."""
+
+
 def _network(module: nn.Module, operands: Sequence[Tensor], shapes: Sequence[Sequence[int]]) -> "Model":
     """Convert a module to an OpenVINO network. shapes: shapes of its operands, -1 for any size."""
     openvino = import_openvino()
-    with torch.no_grad(), warnings.catch_warnings():
+    with _converting, torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracing is deprecated, but its replacement converts four times as slowly
         traced = torch.jit.trace(module, tuple(operands), check_trace=False)
         return openvino.convert_model(traced, input=list(shapes))

@@ -1,5 +1,6 @@
 """The cache of converted networks saves conversions, changes no caption, and survives damage to its folder."""
 
+import logging
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -100,6 +101,7 @@ def test_a_read_only_folder_is_no_error(make_decoder, tmp_path, conversions):
 
 
 def test_captioners_that_start_together_share_a_folder(tiny_bundle, tmp_path):
+    level = logging.getLogger().level
     encoder, decoder = tiny_bundle.model.encoder.eval(), tiny_bundle.model.decoder.eval()
     pixels = torch.zeros(1, 64, 64, 3, dtype=torch.uint8)
     expected = OpenVinoRuntime(encoder, decoder, 64, bfloat16=False).encode(pixels)
@@ -111,6 +113,7 @@ def test_captioners_that_start_together_share_a_folder(tiny_bundle, tmp_path):
         first, *others = pool.map(encode, range(4))
     torch.testing.assert_close(first, expected)  # what was read from disk may round a last bit otherwise
     assert all(torch.equal(annotations, first) for annotations in others)
+    assert logging.getLogger().level == level, "a conversion changes it for a while"
     assert len(list(tmp_path.iterdir())) == NETWORKS
 
 
