@@ -1,9 +1,9 @@
 """Measure the time of one photo, from the bytes of a JPEG to its caption and, if there are maps, the map of every word.
 
 Ours is the shipped captioner, through the library, with beam 5. The textbook's search also has beam 5, and draws a
-map for every word; the peers have no maps, so ours is also measured without drawing. All except ours have random
-weights and generate as many words as ours, which is all that affects the speed. The textbook's search ends with the
-caption's last word; ours continues until every hypothesis of its beam has ended.
+map for every word; the peers have no maps, so ours is also measured without drawing, and then with a translation of the
+caption. All except ours have random weights and generate as many words as ours, which is all that affects the speed.
+The textbook's search ends with the caption's last word; ours continues until every hypothesis of its beam has ended.
 """
 
 from collections import defaultdict
@@ -28,10 +28,12 @@ from benchmarks.textbook import (
     textbook_search,
 )
 from benchmarks.timing import Contestant, Spread, ratio, synchronise, time_in_turns
+from captioner import load_translator
 from captioner.captioner import Caption, Captioner
 from captioner.config import DecodingOptions
 from captioner.images.photo import open_image
 from captioner.overlays import overlay
+from captioner.translation.translator import TranslatedCaption
 
 TITLE = "One photo"
 
@@ -86,7 +88,11 @@ def measure(captioner: Captioner, quick: bool = False) -> Results:
     textbook = TextbookPhoto(photos, lengths, captioner, *(("resnet18", 64) if quick else ("resnet101", IMAGE_SIZE)))
     others = {peer.name: _peer_photo(peer, photos, lengths) for peer in peers(captioner.device, quick)}
     plain = _plain_photo(captioner, photos, options)
-    contestants = {"ours": ours, "ours, without drawing": plain, "textbook": textbook, **others}
+    translated = _translated_photo(captioner, photos, options)
+    contestants = {
+        "ours": ours, "ours, without drawing": plain, "ours, without drawing, in German": translated,
+        "textbook": textbook, **others,
+    }  # fmt: skip
     seconds = time_in_turns(contestants, 2 if quick else ROUNDS, captioner.device)
     rows = tuple(_row(name, times, seconds["ours"], name in DRAWING) for name, times in seconds.items())
     words = Spread.of([float(length) for length in lengths])
@@ -115,6 +121,16 @@ def _row(name: str, seconds: Sequence[float], ours: Sequence[float], draws: bool
 
 def _plain_photo(captioner: Captioner, photos: Sequence[bytes], options: DecodingOptions) -> Contestant:
     return lambda number: captioner.caption([photos[number % len(photos)]], options)
+
+
+def _translated_photo(captioner: Captioner, photos: Sequence[bytes], options: DecodingOptions) -> Contestant:
+    translator = load_translator("de", str(captioner.device))
+
+    def translate(number: int) -> TranslatedCaption:
+        (caption,) = captioner.caption([photos[number % len(photos)]], options)
+        return caption.translated(translator)
+
+    return translate
 
 
 class OurPhoto:

@@ -10,8 +10,11 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from captioner.translation.bundle import shipped_translators
 from stress.tiny_service import tiny_photo
 
+LANGUAGES = tuple(shipped_translators())
+"""Languages of the translators that ship."""
 _JPEG = {"Content-Type": "image/jpeg"}
 _GONE = 404
 """Answer about a caption that another request or the history's limit has removed."""
@@ -118,10 +121,24 @@ def steps(visitor: Visitor) -> Answer:
     return visitor.client.get(f"/api/captions/{visitor.pick_caption_id()}/steps").status_code, [200, _GONE]
 
 
+def translate(visitor: Visitor) -> Answer:
+    text, status = visitor.rng.choice([("a dog runs", 200), ("two people on a bench .", 200), ("...", 422), ("", 422)])
+    body = {"text": text, "language": visitor.rng.choice(LANGUAGES), "translations": visitor.rng.randint(1, 3)}
+    return visitor.client.post("/api/translations", json=body).status_code, [status]
+
+
+def translated_caption(visitor: Visitor) -> Answer:
+    path = f"/api/captions/{visitor.pick_caption_id()}?language={visitor.rng.choice(LANGUAGES)}"
+    return visitor.client.get(path).status_code, [200, _GONE]
+
+
 def picture(visitor: Visitor) -> Answer:
     name = visitor.rng.choice(
-        ["image", "image?size=48", "overlays/1.png", "overlays/1.png?maps=evidence", "figure.png"]
-    )
+        [
+            "image", "image?size=48", "overlays/1.png", "overlays/1.png?maps=evidence", "figure.png",
+            f"matrix.png?language={visitor.rng.choice(LANGUAGES)}",
+        ]
+    )  # fmt: skip
     return visitor.client.get(f"/api/captions/{visitor.pick_caption_id()}/{name}").status_code, [200, _GONE]
 
 
@@ -175,9 +192,10 @@ def _send_and_disconnect(visitor: Visitor, photo: bytes, body: bytes) -> None:
 
 
 KINDS: dict[Callable[[Visitor], Answer], int] = {
-    caption: 15, caption_by_form: 5, caption_by_json: 5, caption_streamed: 5, bad_caption: 10, history: 10,
-    get_caption: 8, correct: 8, remove_correction: 2, occlusion_maps: 4, steps: 2, picture: 8, health: 6,
-    wrong_url: 2, wrong_token: 2, delete: 2, cancelled_upload: 3, unread_answer: 2, unread_stream: 1,
+    caption: 14, caption_by_form: 5, caption_by_json: 5, caption_streamed: 5, bad_caption: 10, history: 8,
+    get_caption: 7, correct: 7, remove_correction: 2, occlusion_maps: 4, steps: 2, translate: 4, translated_caption: 2,
+    picture: 8, health: 5, wrong_url: 2, wrong_token: 2, delete: 2, cancelled_upload: 3, unread_answer: 2,
+    unread_stream: 1,
 }  # fmt: skip
 """Actions of a visitor, with their weights in percent."""
 
