@@ -46,9 +46,10 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def visit(browser, shipped) -> Iterator[Callable[..., Page]]:
+def visit(browser, shipped, start) -> Iterator[Callable[..., Page]]:
     """Open the page: `visit(path="/", client=shipped, expected=None, knows_token=True, **context)` -> Page.
 
+    It depends on `start` so that pages close before the test's own service stops: they may still be loading.
     client: of the service to visit. knows_token: whether the browser has the token. expected: text that every console
     message must contain; None allows no messages.
     context: options of the browser's context. At the end, no request may have gone to another host, and the console
