@@ -1,6 +1,7 @@
 """A real server on a free port with a captioner of random weights."""
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 
 import httpx
@@ -12,6 +13,8 @@ from service.store.database import Database
 from tests.support.pictures import picture_bytes
 from tests.support.servers import PostgreSQL, postgresql_server, redis_server
 from tests.support.serving import Running, serving
+
+GATE_SECONDS = 60
 
 
 @pytest.fixture(scope="session")
@@ -82,3 +85,18 @@ def client(running) -> httpx.Client:
 @pytest.fixture
 def jpeg() -> bytes:
     return picture_bytes()
+
+
+@pytest.fixture
+def gate(monkeypatch) -> Iterator[threading.Event]:
+    """The model starts captioning once this is set."""
+    opened, encode = threading.Event(), Captioner.encode
+
+    def encode_later(self, pixels):
+        assert opened.wait(GATE_SECONDS)
+        return encode(self, pixels)
+
+    opened.set()  # for the warm-up
+    monkeypatch.setattr(Captioner, "encode", encode_later)
+    yield opened
+    opened.set()

@@ -28,7 +28,7 @@ from training.confidence.rightness import Judge, words_of_references
 from training.data.records import DataSet, ImageRecord, read_records
 from training.recipes.default import RECIPES, RecipePaths, add_data_arguments
 from training.recipes.options import Recipe, flags, load_recipe
-from training.recipes.steps import Step, StepFailed, StepLog, exit_status
+from training.recipes.steps import Step, StepLog, exit_status, run_training, start_or_resume
 
 PARTS = ("photos", "text", "labels")
 """Parts of a variant: the photos of --coco, the sentences of --sentences, the labels of the encoder."""
@@ -135,20 +135,16 @@ def fit_arguments(variant: Variant, recipe: Recipe, paths: RecipePaths, epochs: 
 
 def _measure(variant: Variant, arguments: list[str], paths: RecipePaths) -> None:
     """Train a variant, evaluate it on both validation splits, and write its scores to result.json."""
-    from training.__main__ import main as training
-
     folder = paths.output / variant.folder
-    has_begun = any((folder / "run" / file).is_file() for file in ("checkpoint.pt", "progress.json"))
-    if status := training([*arguments, *(["--resume"] if has_begun else [])]):
-        raise StepFailed(variant.folder, status)
+    start_or_resume(variant.folder, arguments, folder / "run")
     data_sets = {name: read_records(getattr(paths, name)) for name in SETS}
     vocabulary = training_vocabulary([data_sets[name] for name in (SETS if "photos" in variant.parts else SETS[:1])])
     figures = {}
     for name, data in data_sets.items():
         output = folder / name
         evaluate = ["evaluate", "--data", str(getattr(paths, name)), "--split", "val", *paths.device_flags()]
-        if status := training([*evaluate, "--bundle", str(folder / "run" / "bundle"), "--output", str(output)]):
-            raise StepFailed(variant.folder, status)
+        evaluate += ["--bundle", str(folder / "run" / "bundle"), "--output", str(output)]
+        run_training(variant.folder, evaluate)
         captions = {entry["image_id"]: entry["caption"] for entry in read_json(output / "results.json")}
         metrics = read_json(output / "metrics.json")
         figures[name] = {"CIDEr": metrics["CIDEr"], **judge_captions(captions, data.split("val"), vocabulary)}

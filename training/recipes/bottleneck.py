@@ -23,7 +23,7 @@ import numpy as np
 
 from captioner.files import atomic_file, read_json, write_atomically, write_json
 from training.random_streams import TRAINING_SUBSET, sample, stream
-from training.recipes.steps import Step, StepFailed, StepLog, exit_status
+from training.recipes.steps import Step, StepLog, exit_status, start_or_resume
 from training.translation.parallel_text import Pair, read_parallel, write_parallel
 from training.translation.scores import length_group, scores_by_length
 
@@ -129,12 +129,9 @@ def _measure(options: argparse.Namespace, name: str, seed: int, arguments: Seque
     """Train a variant, and score it by length on joined validation sentences."""
     from captioner.translation.bundle import load_translator_bundle
     from captioner.translation.translator import Translator
-    from training.__main__ import main as training
 
     folder = _folder(options.output, name, seed)
-    has_begun = any((folder / "run" / file).is_file() for file in ("checkpoint.pt", "progress.json"))
-    if status := training([*arguments, *(["--resume"] if has_begun else [])]):
-        raise StepFailed(f"{name} {seed}", status)
+    start_or_resume(f"{name} {seed}", arguments, folder / "run")
     text = read_parallel(options.output / "data", options.source, options.target)
     translator = Translator(load_translator_bundle(folder / "run" / "bundle"), options.device)
     results = {}

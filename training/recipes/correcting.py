@@ -29,7 +29,7 @@ from captioner.errors import DataError, ImageError
 from captioner.files import atomic_file, read_json, write_atomically, write_json
 from training.data.records import ImageRecord, read_records
 from training.random_streams import CORRECTIONS, VALIDATION, sample, stream
-from training.recipes.steps import Step, StepFailed, StepLog, exit_status
+from training.recipes.steps import Step, StepLog, exit_status, has_begun, run_training, start_or_resume
 
 ORDERS = ("random", "unlike")
 """How the photos to correct are chosen."""
@@ -159,19 +159,15 @@ def choose(order: str, count: int, seed: int, features: np.ndarray, confidences:
 
 def _measure(options: argparse.Namespace, order: str, count: int, seed: int, arguments: list[str]) -> None:
     """Train on the chosen photos, and evaluate on the test split."""
-    from training.__main__ import main as training
-
     folder = _folder(options, order, count, seed)
-    has_begun = any((folder / "run" / file).is_file() for file in ("checkpoint.pt", "progress.json"))
-    if not has_begun:
+    if not has_begun(folder / "run"):
         with np.load(options.output / f"collection-{seed}" / _POOL) as pool:
             indices, features, confidences = pool["indices"], pool["features"], pool["confidences"]
         collection = _draw_collection(options, seed)
         chosen = [collection[indices[index]] for index in choose(order, count, seed, features, confidences)]
         validation = sample(read_records(options.data).split("val"), options.validation, stream(seed, VALIDATION))
         write_data(folder / "data", {"train": chosen, "val": validation})
-    if status := training([*arguments, *(["--resume"] if has_begun else [])]):
-        raise StepFailed(folder.name, status)
+    start_or_resume(folder.name, arguments, folder / "run")
     _evaluate(options, folder / "run" / "bundle", folder)
 
 
@@ -191,12 +187,9 @@ def write_data(folder: Path, splits: Mapping[str, Sequence[ImageRecord]]) -> Non
 
 
 def _evaluate(options: argparse.Namespace, bundle: Path | None, output: Path) -> None:
-    from training.__main__ import main as training
-
     arguments = ["evaluate", "--data", str(options.data), "--split", "test", "--output", str(output / "test")]
     bundle_flags = ["--bundle", str(bundle)] if bundle else []
-    if status := training([*arguments, *bundle_flags, *_device_flags(options)]):
-        raise StepFailed(output.name, status)
+    run_training(output.name, [*arguments, *bundle_flags, *_device_flags(options)])
 
 
 def _read_score(folder: Path) -> float:

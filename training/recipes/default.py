@@ -20,6 +20,7 @@ photos, with the same steps, in about a minute.
 
 import argparse
 import dataclasses
+import functools
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -30,7 +31,7 @@ from typing import Any
 from captioner.errors import ConfigError
 from captioner.files import atomic_folder, read_json
 from training.recipes.options import Recipe, flags, load_recipe
-from training.recipes.steps import Step, StepFailed, StepLog, exit_status
+from training.recipes.steps import Step, StepLog, exit_status, run_training, start_or_resume
 
 RECIPES = Path(__file__).parent
 
@@ -137,7 +138,7 @@ def make_steps(recipe: Recipe, paths: RecipePaths, log: StepLog, command: str) -
         steps.append(Step("confidence", {}, lambda: _learn_confidence(paths, log)))
     for name, split in EVALUATIONS:
         arguments = evaluate_arguments(paths, name, split)
-        run = _training_step(f"evaluate {name}", arguments)
+        run = functools.partial(run_training, f"evaluate {name}", arguments)
         steps.append(Step(f"evaluate {name} {split}", {"evaluate": arguments}, run))
     steps.append(Step("card", {"command": command}, lambda: _write_card(recipe, paths, log, command)))
     return steps
@@ -167,24 +168,11 @@ def evaluate_arguments(paths: RecipePaths, name: str, split: str) -> list[str]:
     return [*arguments, *(["--boxes", str(paths.boxes)] if (name, split) == ("flickr8k", "val") else [])]
 
 
-def _training_step(name: str, arguments: list[str]) -> Callable[[], None]:
-    """Return a step that runs a command of `python -m training`."""
-
-    def run() -> None:
-        from training.__main__ import main
-
-        if status := main(arguments):
-            raise StepFailed(name, status)
-
-    return run
-
-
 def _fit_step(run: Path, arguments: list[str], stage: Path) -> Callable[[], None]:
     """Return a step that starts or continues a run, and copies its best captioner to the folder of the stage."""
 
     def fit() -> None:
-        has_begun = any((run / file).is_file() for file in ("checkpoint.pt", "progress.json"))
-        _training_step(stage.name, [*arguments, *(["--resume"] if has_begun else [])])()
+        start_or_resume(stage.name, arguments, run)
         _copy_bundle(run / "bundle", stage)
 
     return fit

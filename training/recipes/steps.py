@@ -110,6 +110,26 @@ class StepLog:
             raise DataError(f"{path} is damaged ({error}): remove it to run all steps again") from error
 
 
+def run_training(name: str, arguments: Sequence[str]) -> None:
+    """Run a command of `python -m training`. name: of the step. Raises StepFailed."""
+    from training.__main__ import main  # imports torch
+
+    if status := main(arguments):
+        raise StepFailed(name, status)
+
+
+def has_begun(run: Path) -> bool:
+    """Return whether a training run can be resumed."""
+    from training.runs.run import CHECKPOINT, PROGRESS
+
+    return any((run / file).is_file() for file in (CHECKPOINT, PROGRESS))
+
+
+def start_or_resume(name: str, arguments: Sequence[str], run: Path) -> None:
+    """Run a command that trains, with --resume if the run has begun. run: its --output. Raises StepFailed."""
+    run_training(name, [*arguments, *(["--resume"] if has_begun(run) else [])])
+
+
 def duration(seconds: float) -> str:
     """Format a duration for people."""
     minutes, rest = divmod(round(seconds), 60)

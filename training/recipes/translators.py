@@ -26,7 +26,8 @@ from captioner.errors import ConfigError
 from captioner.files import read_json
 from captioner.translation.bundle import load_translator_bundle, save_translator
 from training.random_streams import TRAINING_SUBSET, stream
-from training.recipes.steps import Step, StepFailed, StepLog, duration, exit_status
+from training.recipes.options import flags
+from training.recipes.steps import Step, StepLog, duration, exit_status, run_training, start_or_resume
 from training.translation.parallel_text import read_parallel, write_parallel
 from training.translation.substitution import read_words, substitute_words
 
@@ -94,16 +95,15 @@ def make_steps(options: argparse.Namespace, target: str, recipe: TranslatorRecip
     data, run = log.output / "data", log.output / "run"
     device = ["--device", options.device] if options.device else []
     fit = ["fit-translator", "--data", str(data), "--source", SOURCE, "--target", target, "--output", str(run), *device]
-    for name, value in recipe.options.items():
-        fit += [f"--{name.replace('_', '-')}", str(value)]
+    fit += flags(recipe.options)
     evaluation = ["evaluate-translator", "--data", str(options.data), "--bundle", str(run / "bundle"), *device]
     evaluation += ["--split", recipe.test, "--output", str(log.output / "test")]
     count = recipe.pairs_for_rare_words
     prepared = {"data": str(options.data), "pairs_for_rare_words": count}
     return [
         Step("data", prepared, lambda: _prepare_data(options.data, target, count, data)),
-        Step("fit", {"arguments": fit}, lambda: _train(fit, run)),
-        Step("evaluate", {"arguments": evaluation}, lambda: _run("evaluate", evaluation)),
+        Step("fit", {"arguments": fit}, lambda: start_or_resume("fit", fit, run)),
+        Step("evaluate", {"arguments": evaluation}, lambda: run_training("evaluate", evaluation)),
         Step("card", {"notes": list(recipe.notes)}, lambda: _write_bundle(log, recipe.notes)),
     ]
 
@@ -116,18 +116,6 @@ def _prepare_data(source: Path, target: str, count: int, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     for split, split_pairs in (("train", [*pairs, *made]), ("val", text.split("val"))):
         write_parallel(folder, split, split_pairs, (SOURCE, target))
-
-
-def _train(arguments: Sequence[str], run: Path) -> None:
-    has_begun = any((run / file).is_file() for file in ("checkpoint.pt", "progress.json"))
-    _run("fit", [*arguments, *(["--resume"] if has_begun else [])])
-
-
-def _run(name: str, arguments: Sequence[str]) -> None:
-    from training.__main__ import main as training
-
-    if status := training(arguments):
-        raise StepFailed(name, status)
 
 
 def _write_bundle(log: StepLog, notes: Sequence[str]) -> None:

@@ -2,7 +2,6 @@
 
 import io
 import json
-import threading
 import time
 from collections.abc import Iterator
 
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from captioner.captioner import Captioner
 from tests.support.photo_sets import photo_bytes, zipped
 from tests.support.serving import Running
 
@@ -50,21 +48,6 @@ def stranger(running) -> Iterator[httpx.Client]:
     """A client without the token."""
     with httpx.Client(base_url=running.url, trust_env=False, verify=False, timeout=SECONDS) as client:
         yield client
-
-
-@pytest.fixture
-def gate(monkeypatch) -> Iterator[threading.Event]:
-    """The model starts captioning once this is set."""
-    opened, encode = threading.Event(), Captioner.encode
-
-    def encode_later(self, pixels):
-        assert opened.wait(SECONDS)
-        return encode(self, pixels)
-
-    opened.set()  # for the warm-up
-    monkeypatch.setattr(Captioner, "encode", encode_later)
-    yield opened
-    opened.set()
 
 
 def test_photos_of_a_form_become_a_collection_with_captions(client):

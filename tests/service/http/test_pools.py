@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from captioner.captioner import Captioner
 from service.http.pools import FOLLOWERS, THREADS, kind_of, pool_sizes
 from service.http.server import Server
 from service.inference.recomputing import MAX_WAITING
@@ -63,21 +62,6 @@ PLAIN = {"timeout": SECONDS, "trust_env": False, "verify": False}
 def test_each_kind_of_request_has_its_own_threads(method, path, kind):
     path, _, query = path.partition("?")
     assert kind_of(method, path, query) == kind and kind in pool_sizes(Settings())
-
-
-@pytest.fixture
-def gate(monkeypatch) -> Iterator[threading.Event]:
-    """The model starts captioning once this is set."""
-    opened, encode = threading.Event(), Captioner.encode
-
-    def encode_later(self, pixels):
-        assert opened.wait(SECONDS)
-        return encode(self, pixels)
-
-    opened.set()  # for the warm-up
-    monkeypatch.setattr(Captioner, "encode", encode_later)
-    yield opened
-    opened.set()
 
 
 @pytest.fixture

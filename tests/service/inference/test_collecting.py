@@ -39,21 +39,6 @@ def open_service(tiny_bundle, tmp_path) -> Iterator[Callable[..., CaptionService
         service.close()
 
 
-@pytest.fixture
-def gate(monkeypatch) -> Iterator[threading.Event]:
-    """The model starts captioning once this is set."""
-    opened, encode = threading.Event(), Captioner.encode
-
-    def encode_later(self, pixels):
-        assert opened.wait(SECONDS)
-        return encode(self, pixels)
-
-    opened.set()  # for the warm-up
-    monkeypatch.setattr(Captioner, "encode", encode_later)
-    yield opened
-    opened.set()
-
-
 def start(service: CaptionService, files: dict[str, bytes]) -> str:
     collection = make_collection(service.collections, files)
     service.collecting.wake()

@@ -6,6 +6,7 @@ import pytest
 
 from captioner.translation.bundle import load_translator_bundle
 from tests.support.parallel_texts import OPTIONS, PAIRS, SIZES, write_pairs
+from training import __main__ as training
 from training.recipes import translators
 
 
@@ -55,7 +56,12 @@ def test_a_stopped_training_is_resumed(make, monkeypatch):
     _, folder = make()
     (folder / "steps.json").unlink()  # as if it had been killed before the step ended
     given = []
-    monkeypatch.setattr(translators, "_run", lambda name, arguments: given.append((name, "--resume" in arguments)))
+
+    def record(arguments) -> int:
+        given.append((arguments[0].removesuffix("-translator"), "--resume" in arguments))
+        return 0
+
+    monkeypatch.setattr(training, "main", record)
     assert make()[0] == 0
     assert given == [("fit", True), ("evaluate", False)]
 
