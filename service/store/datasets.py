@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from sqlalchemy import delete, select
 
@@ -41,6 +41,8 @@ MAX_LIST_ENTRIES = 100
 """Maximum number of entries in each list of a report; the report has the totals as well."""
 
 _ID = re.compile(ID_PATTERN)
+
+Source = TypeVar("Source")
 
 
 class UnknownDataSet(CaptionerError):
@@ -145,19 +147,11 @@ class DataSets:
 
         def fill(folder: Path) -> Path:
             root = folder / "data" / "corrections"
-            (root / "photos").mkdir(parents=True)
-            count = 0
-            with open(root / "captions.csv", "w", encoding="utf-8", newline="") as file:
-                table = csv.writer(file)
-                table.writerow(["image", "caption"])
-                for entry in captions:
-                    try:
-                        (root / "photos" / f"{entry.id}.jpg").write_bytes(photos.jpeg(entry.id))
-                    except FileNotFoundError:  # deleted meanwhile
-                        continue
-                    table.writerow([f"{entry.id}.jpg", entry.correction])
-                    count += 1
-            if not count:
+
+            def put(caption_id: str, target: Path) -> None:
+                target.write_bytes(photos.jpeg(caption_id))
+
+            if not _write_captioned(root, ((entry.id, f"{entry.id}.jpg", entry.correction) for entry in captions), put):
                 raise DataError("there are no corrections yet: correct some captions on the page, then try again")
             return root
 
@@ -172,20 +166,8 @@ class DataSets:
 
         def fill(folder: Path) -> Path:
             root = folder / "data" / "collection"
-            (root / "photos").mkdir(parents=True)
-            count = 0
-            with open(root / "captions.csv", "w", encoding="utf-8", newline="") as file:
-                table = csv.writer(file)
-                table.writerow(["image", "caption"])
-                for source, photo_name, caption in photos:
-                    target = root / "photos" / f"{source.name}{_image_extension(photo_name)}"
-                    try:
-                        _link(source, target)
-                    except FileNotFoundError:  # deleted meanwhile
-                        continue
-                    table.writerow([target.name, caption])
-                    count += 1
-            if not count:
+            named = ((source, f"{source.name}{_image_extension(name)}", caption) for source, name, caption in photos)
+            if not _write_captioned(root, named, _link):
                 raise DataError(
                     "no caption of this collection can be trained on yet: correct some captions, or give a"
                     " min_confidence to use captions of the captioner"
@@ -296,6 +278,26 @@ def _text_inspection(languages: Languages) -> list[str]:
     """Return the command that inspects parallel text, and its options."""
     named = {"--source": languages.source, "--target": languages.target}
     return ["inspect-parallel", *(part for flag, value in named.items() if value is not None for part in (flag, value))]
+
+
+def _write_captioned(root: Path, photos: Iterable[tuple[Source, str, str]], put: Callable[[Source, Path], None]) -> int:
+    """Write photos with their captions as a data set -> their number; those that are deleted meanwhile are left out.
+
+    photos: source, name and caption of each one. put: writes the photo of a source to a path.
+    """
+    (root / "photos").mkdir(parents=True)
+    count = 0
+    with open(root / "captions.csv", "w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["image", "caption"])
+        for source, name, caption in photos:
+            try:
+                put(source, root / "photos" / name)
+            except FileNotFoundError:
+                continue
+            table.writerow([name, caption])
+            count += 1
+    return count
 
 
 def _image_extension(name: str) -> str:
