@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 from flask import Flask
 
+import captioner
 from captioner.captioner import Captioner
 from captioner.errors import DataError
 from service.app import create_app
@@ -18,6 +19,7 @@ from service.http.auth import admin_token
 from service.http.server import Server
 from service.inference.captioning import CaptionService
 from service.jobs.process import last_error
+from service.jobs.worker import WorkerProcess
 from service.settings import Settings
 from training.__main__ import main as training_main
 
@@ -68,3 +70,15 @@ def serving(settings: Settings, captioner: Captioner) -> Iterator[Running]:
         thread.join(60)
         app.extensions["captioner"].close()
     assert not thread.is_alive()
+
+
+@contextmanager
+def serving_with_worker(home: Path) -> Iterator[Running]:
+    """Run the service with the shipped captioner and a worker in the context."""
+    settings = Settings(home=home, port=0, device="cpu")
+    with serving(settings, captioner.load(device="cpu")) as service:
+        worker = WorkerProcess(settings)
+        try:
+            yield service
+        finally:
+            worker.close()

@@ -10,10 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import FilePayload, Page, expect
 
-import captioner
-from service.jobs.worker import WorkerProcess
-from service.settings import Settings
-from tests.support.serving import Running, serving
+from tests.support.serving import Running, serving_with_worker
 from tests.support.visits import EXAMPLES, screenshot
 
 SUBJECTS = {"dogs": "two dachshunds look out of a window", "mountains": "a glacier lies between mountains"}
@@ -24,14 +21,8 @@ SECONDS = 60
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory) -> Iterator[Running]:
-    """The shipped captioner and a worker."""
-    settings = Settings(home=tmp_path_factory.mktemp("home"), port=0, device="cpu")
-    with serving(settings, captioner.load(device="cpu")) as service:
-        worker = WorkerProcess(settings)
-        try:
-            yield service
-        finally:
-            worker.close()
+    with serving_with_worker(tmp_path_factory.mktemp("home")) as service:
+        yield service
 
 
 def crops() -> list[FilePayload]:

@@ -8,12 +8,9 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-import captioner
-from service.jobs.worker import WorkerProcess
-from service.settings import Settings
 from tests.support.parallel_texts import PAIRS, zipped_pairs
 from tests.support.photo_sets import zipped
-from tests.support.serving import Running, serving
+from tests.support.serving import Running, serving_with_worker
 from tests.support.translators import save_tiny_translator
 from tests.support.visits import DOGS, EXAMPLES, heat_pixels, screenshot
 from tests.support.zips import zip_of
@@ -27,14 +24,8 @@ CROPS = 14
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory) -> Iterator[Running]:
-    """The shipped captioner and a worker."""
-    settings = Settings(home=tmp_path_factory.mktemp("home"), port=0, device="cpu")
-    with serving(settings, captioner.load(device="cpu")) as service:
-        worker = WorkerProcess(settings)
-        try:
-            yield service
-        finally:
-            worker.close()
+    with serving_with_worker(tmp_path_factory.mktemp("home")) as service:
+        yield service
 
 
 def photo_zip(tmp_path) -> str:
