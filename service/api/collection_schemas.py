@@ -188,7 +188,7 @@ class CaptionsDocument(BaseModel):
 
 
 class ReplacementBody(StrictBody):
-    """What to search for in captions, and what to put in its place."""
+    """A search in captions, and its replacement."""
 
     search: str = Field(min_length=1, max_length=200)
     replacement: str = Field("", max_length=500)

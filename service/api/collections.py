@@ -176,7 +176,7 @@ def make_dataset(path: CollectionPath, body: CollectionDataSetBody) -> Response:
 
 
 class _CollectionEvents:
-    """What changed in a collection since the last call of `poll`, as server-sent events."""
+    """Changes of a collection since the last call of `poll`, as server-sent events."""
 
     def __init__(self, service: CaptionService, collection_id: str, revision: int) -> None:
         """revision: of the collection; later changes are sent."""

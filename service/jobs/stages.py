@@ -29,7 +29,7 @@ class Comparison:
 
 
 class Stages(Protocol):
-    """What a worker runs for a training."""
+    """Commands that a worker runs for a training, and the score that it compares."""
 
     what: str
     """captioner or translator."""

@@ -51,7 +51,7 @@ class CollectionPhoto:
 
 @dataclass(frozen=True)
 class PhotoResult:
-    """What captioning a photo gave: a caption, or the reason why there is none."""
+    """Result of captioning a photo: a caption, or the reason why there is none."""
 
     number: int
     reason: str | None = None

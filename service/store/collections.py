@@ -79,7 +79,7 @@ class Collection:
 
 @dataclass(frozen=True)
 class Addition:
-    """What an upload added to a collection."""
+    """Numbers of photos that an upload added to a collection, and that it had already."""
 
     added: int
     known: int

@@ -15,7 +15,7 @@ TRANSLATOR_FILES = ("source.json", "target.json")
 
 @dataclass(frozen=True)
 class Identity:
-    """What a bundle is."""
+    """Version and languages of a bundle."""
 
     version: str
     """12 hex digits."""

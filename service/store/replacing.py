@@ -17,7 +17,7 @@ process, as `regex` counts it."""
 
 @dataclass(frozen=True)
 class Replacement:
-    """What to search for, and what to put in its place."""
+    """A search in captions, and its replacement."""
 
     search: str
     replacement: str

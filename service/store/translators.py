@@ -1,4 +1,4 @@
-"""Translators that ship or are in the settings, and what is known of a translator without loading it."""
+"""Translators that ship or are in the settings, and facts about them that need no loading."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from service.store.versions import BUILT_IN, Version
 
 @dataclass(frozen=True)
 class TranslatorFacts:
-    """What is known of a translator without loading it."""
+    """Facts about a translator that is not loaded."""
 
     language: str
     """Code of the language that it writes, as requests name it."""

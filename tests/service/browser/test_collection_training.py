@@ -71,7 +71,7 @@ def train_and_promote(page: Page) -> str:
     version = model.get_attribute("data-version")
     assert version is not None
     promote = model.get_by_role("button", name="Promote")
-    if promote.is_visible():  # a better one is promoted by itself
+    if promote.is_visible():  # a better one is promoted automatically
         promote.click()
     expect(model.locator(".badge")).to_have_text("in use")
     return version
