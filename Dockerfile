@@ -19,7 +19,7 @@ ARG PIP_EXTRA_INDEX_URL
 # The dependencies come first, from pyproject.toml alone: a change of the code builds only the small layer after them.
 WORKDIR /dependencies
 COPY pyproject.toml constraints.txt LICENSE README.md ./
-COPY captioner/english_words.LICENSE captioner/
+COPY captioner/text/english_words.LICENSE captioner/text/
 RUN pip install --no-cache-dir --no-compile ".[service]" -c constraints.txt
 COPY --from=wheel /wheel /wheel
 RUN pip install --no-cache-dir --no-deps --force-reinstall /wheel/*.whl

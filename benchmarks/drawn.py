@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
+from captioner.text.vocabulary import SPECIAL_WORDS, Vocabulary
 from training.data.records import ImageRecord
 
 WIDTH, HEIGHT = 640, 480

@@ -18,7 +18,7 @@ from captioner.model.decoder import Decoder
 from captioner.model.network import CaptionModel
 from captioner.model.weights import LoadedWeights
 from captioner.ranks import ALONE, Ranks
-from captioner.vocabulary import Vocabulary
+from captioner.text.vocabulary import Vocabulary
 from training.captioning import CaptioningTask
 from training.data.dataset import CaptionDataset
 from training.data.features import FeatureCache, FeatureView, fill_cache, open_cache

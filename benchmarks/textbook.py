@@ -23,7 +23,7 @@ from captioner.decoding import IMPOSSIBLE, NEVER_GENERATED
 from captioner.images.photo import ImageSource, open_image
 from captioner.model.decoder import Decoder
 from captioner.model.encoders import IMAGENET_MEAN, IMAGENET_STD
-from captioner.vocabulary import END, PAD, START
+from captioner.text.vocabulary import END, PAD, START
 
 GRID = 14
 """Locations along each side of the pooled map."""

@@ -36,7 +36,7 @@ from captioner.captioner import Captioner
 from captioner.config import CaptionerConfig
 from captioner.images.photo import fit_image, open_image
 from captioner.model.decoder import Decoder
-from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
+from captioner.text.vocabulary import SPECIAL_WORDS, Vocabulary
 from training.data.records import ImageRecord
 from training.options import FitOptions
 

@@ -34,7 +34,7 @@ from captioner.labels.names import LabelNames, read_label_names
 from captioner.model.encoders import EncoderSpec, encoder_spec, names_in_bundle, pretrained_network
 from captioner.model.network import CaptionModel
 from captioner.model.weights import LoadedWeights, PackageWeights
-from captioner.vocabulary import Vocabulary
+from captioner.text.vocabulary import Vocabulary
 
 FILES = ("config.json", "vocabulary.json", "model.safetensors")
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from captioner.confidence import ConfidenceModel
 from captioner.errors import BundleError, ConfigError
-from captioner.half_characters import parse_json
-from captioner.vocabulary import Vocabulary
+from captioner.text.json_values import parse_json
+from captioner.text.vocabulary import Vocabulary
 
 FORMAT_VERSION = 1
 CONFIDENCE = "confidence.json"

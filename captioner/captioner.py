@@ -21,13 +21,13 @@ from captioner.images.photo import ImageFrame, ImageSource, is_opened, open_imag
 from captioner.images.scaled import needed_side
 from captioner.images.warnings import PhotoWarning
 from captioner.labels.reader import LabelledWords, LabelReader, PhotoLabel
-from captioner.lexicon import kind_of
 from captioner.model.devices import choose_device
 from captioner.model.network_cache import cache_folder
 from captioner.model.runtime import runtime_for
 from captioner.occlusion import occlusion_maps
 from captioner.steps import CaptionSteps, caption_steps
-from captioner.vocabulary import Vocabulary, join_words
+from captioner.text.lexicon import kind_of
+from captioner.text.vocabulary import Vocabulary, join_words
 
 T = TypeVar("T")
 

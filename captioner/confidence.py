@@ -13,8 +13,8 @@ from typing import Any, Protocol, Self, TypeVar
 import numpy as np
 
 from captioner.errors import ConfigError
-from captioner.lexicon import ENGLISH, Language, UnlistedLanguage
-from captioner.numbers import is_number
+from captioner.text.json_values import is_number
+from captioner.text.lexicon import ENGLISH, Language, UnlistedLanguage
 
 FORMAT_VERSION = 1
 SURE, LIKELY = 0.8, 0.5

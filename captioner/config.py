@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from captioner.errors import ConfigError
-from captioner.numbers import is_number
+from captioner.text.json_values import is_number
 
 DEFAULT_BUNDLE = Path(__file__).parent / "bundles" / "default"
 """Folder of the captioner that ships."""

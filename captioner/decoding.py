@@ -13,7 +13,7 @@ from captioner.model.decoder import Decoder, DecoderState, Step
 from captioner.model.draws import choose, draw_for_batch, seeded_generator
 from captioner.model.label_attention import Labels
 from captioner.ranks import BatchSlice
-from captioner.vocabulary import END, PAD, START, UNKNOWN
+from captioner.text.vocabulary import END, PAD, START, UNKNOWN
 
 NEVER_GENERATED = (PAD, START, UNKNOWN)
 IMPOSSIBLE = float("-inf")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from captioner.model.decoder import LIKELIEST, Decoder, DecoderState, ImageFeatures
-from captioner.vocabulary import START
+from captioner.text.vocabulary import START
 
 ROUNDING = 1e-5
 """Nats: a smaller loss of a word's log-probability counts as zero."""

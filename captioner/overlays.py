@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from captioner.counting import counted
 from captioner.errors import ConfigError, ImageError
 from captioner.images.photo import ImageFrame
+from captioner.text.counting import counted
 
 if TYPE_CHECKING:
     from captioner.captioner import Caption  # imports torch, which drawing does not need

@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from captioner.errors import CaptionerError, ConfigError
-from captioner.name_set import name_hash
+from captioner.text.name_set import name_hash
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from captioner.decoding import IMPOSSIBLE, NEVER_GENERATED
 from captioner.model.decoder import LIKELIEST, Decoder, Step
-from captioner.vocabulary import START
+from captioner.text.vocabulary import START
 
 CANDIDATES = 5
 """Number of likeliest words at each step."""

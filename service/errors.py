@@ -14,7 +14,6 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from werkzeug.exceptions import HTTPException
 
-from captioner.counting import counted
 from captioner.errors import (
     BundleError,
     ConfigError,
@@ -26,6 +25,7 @@ from captioner.errors import (
     WeightsError,
     is_full_disk,
 )
+from captioner.text.counting import counted
 from service.http.auth import TokenMissing, TokenWrong, TooManyFailures
 from service.http.rates import RateLimitExceeded
 from service.inference.batching import DeadlinePassed, QueueFull, Stopping

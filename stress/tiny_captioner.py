@@ -12,7 +12,7 @@ from captioner.labels.names import IMAGENET, read_label_names
 from captioner.model.encoders import encoder_spec, pretrained_network
 from captioner.model.network import CaptionModel
 from captioner.model.weights import LoadedWeights, tensors_sha256
-from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
+from captioner.text.vocabulary import SPECIAL_WORDS, Vocabulary
 
 TEN_WORDS = ("a", "dog", "runs", "on", "the", "grass", "red", "ball", "with", "child")
 VOCABULARY = Vocabulary(SPECIAL_WORDS + TEN_WORDS)

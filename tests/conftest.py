@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from captioner.config import CaptionerConfig
     from captioner.model.decoder import Decoder
     from captioner.model.encoders import EncoderSpec
-    from captioner.vocabulary import Vocabulary
+    from captioner.text.vocabulary import Vocabulary
 
 
 TESTS = Path(__file__).parent

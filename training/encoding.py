@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from captioner.config import DecodingOptions
-from captioner.counting import counted
 from captioner.errors import ConfigError, DataError
 from captioner.images.photo import ImageFrame
 from captioner.model.encoders import Encoder
 from captioner.model.network import CaptionModel
 from captioner.model.weights import tensors_sha256
 from captioner.ranks import ALONE, Ranks
-from captioner.vocabulary import Vocabulary
+from captioner.text.counting import counted
+from captioner.text.vocabulary import Vocabulary
 from training.data.dataset import CaptionDataset
 from training.data.features import FeatureCache, FeatureView, encode, fill_cache, open_cache, precision_on
 from training.data.mixing import Balance, Part, parts_of

@@ -16,10 +16,10 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from captioner.counting import counted
 from captioner.errors import DataError
 from captioner.files import write_atomically
 from captioner.ranks import ALONE, Ranks
+from captioner.text.counting import counted
 from training.options import Phase
 from training.progress import ReportProgress, ignore_progress
 from training.runs.curves import Curves

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from captioner.model.kernels.cross_entropy import cross_entropy
 from captioner.ranks import ALONE, Ranks
-from captioner.vocabulary import PAD
+from captioner.text.vocabulary import PAD
 
 
 def caption_nll(logits: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:

@@ -12,7 +12,7 @@ from captioner.model.decoder import EXPECTED, SAMPLED, Decoder, DecoderOutput
 from captioner.model.draws import draw_for_batch
 from captioner.model.network import CaptionModel
 from captioner.ranks import ALONE, Ranks
-from captioner.vocabulary import PAD, UNKNOWN, Vocabulary
+from captioner.text.vocabulary import PAD, UNKNOWN, Vocabulary
 from training.data.dataset import Batch, pad_captions
 from training.data.sentences import SentenceBatch
 from training.losses import (

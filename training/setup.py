@@ -13,7 +13,6 @@ import torch
 
 from captioner.bundle import Bundle
 from captioner.config import CaptionerConfig, DecodingOptions
-from captioner.counting import counted
 from captioner.errors import DataError
 from captioner.labels.names import LabelNames, imagenet_names
 from captioner.model.devices import choose_device
@@ -21,7 +20,8 @@ from captioner.model.encoders import check_classifier, encoder_spec, pretrained_
 from captioner.model.network import CaptionModel
 from captioner.model.weights import LoadedWeights
 from captioner.ranks import ALONE, Ranks
-from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
+from captioner.text.counting import counted
+from captioner.text.vocabulary import SPECIAL_WORDS, Vocabulary
 from training.criterion import Criterion
 from training.data.readers.sentence_files import SentenceTexts
 from training.data.sentences import Sentences

@@ -12,7 +12,7 @@ from captioner.bundle import Bundle
 from captioner.config import CaptionerConfig
 from captioner.errors import ConfigError
 from captioner.model.network import CaptionModel
-from captioner.vocabulary import Vocabulary
+from captioner.text.vocabulary import Vocabulary
 
 _WORD_TENSORS = ("decoder.embedding.weight", "decoder.output.weight", "decoder.output.bias", "decoder.output_bias")
 """Names of tensors with a row for each word."""

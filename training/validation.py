@@ -17,7 +17,7 @@ from captioner.decoding import decode
 from captioner.images.photo import ImageFrame
 from captioner.model.network import CaptionModel
 from captioner.ranks import ALONE, Ranks
-from captioner.vocabulary import Vocabulary
+from captioner.text.vocabulary import Vocabulary
 from training.data.dataset import CaptionDataset
 from training.data.features import annotations_from
 from training.data.mixing import Part, parts_of

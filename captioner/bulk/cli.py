@@ -13,8 +13,8 @@ from captioner import load_translator
 from captioner.arguments import count
 from captioner.bulk.formats import BESIDE_PHOTOS, EXPORT_SUFFIXES, FORMATS, format_of
 from captioner.config import ON_CONFLICT, SIDECAR_ENDINGS
-from captioner.counting import counted
 from captioner.errors import CaptionerError, ConfigError
+from captioner.text.counting import counted
 
 if TYPE_CHECKING:  # these import torch, which `--help` should not wait for
     from captioner.bulk.run import BulkEvents, BulkOptions, Totals

@@ -12,7 +12,7 @@ from captioner.bulk.entries import entry_language, written_text
 from captioner.bulk.journal import Journal
 from captioner.errors import DataError
 from captioner.files import atomic_file
-from captioner.name_set import NameSet
+from captioner.text.name_set import NameSet
 
 _COLUMNS = ("image", "caption", "probability", "warnings", "confidence")
 _TRANSLATION_COLUMNS = ("language", "translation")

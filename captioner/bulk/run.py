@@ -35,8 +35,8 @@ from captioner.exports.sidecars import sidecar_text, write_sidecar
 from captioner.images.finding import SkippedFiles
 from captioner.images.photo import ImageFrame
 from captioner.images.warnings import PhotoWarning
-from captioner.name_set import NameSet
 from captioner.ranks import ALONE, Ranks, connected
+from captioner.text.name_set import NameSet
 from captioner.translation.translator import Translator
 
 BATCHES_AHEAD = 2

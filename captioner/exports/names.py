@@ -5,7 +5,7 @@ import re
 from collections import Counter
 
 from captioner.images.finding import IMAGE_EXTENSIONS
-from captioner.name_set import NameSet
+from captioner.text.name_set import NameSet
 
 _DRIVE = re.compile("[A-Za-z]:")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from captioner.errors import DataError
-from captioner.half_characters import has_half_character
+from captioner.text.half_characters import has_half_character
 
 UNWRITABLE = re.compile(r"[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 """Characters that XML and HTML cannot hold in any form."""

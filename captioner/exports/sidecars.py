@@ -9,7 +9,7 @@ from captioner.errors import ImageError
 from captioner.exports.names import split_extension
 from captioner.files import write_atomically
 from captioner.images.finding import is_image_name
-from captioner.name_set import NameSet
+from captioner.text.name_set import NameSet
 
 
 def sidecar_text(captions: Sequence[str], prefix: str = "", suffix: str = "") -> str:

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from captioner.counting import counted
 from captioner.errors import ImageError
 from captioner.images.file_types import HEAD_BYTES, file_type, picture_type
-from captioner.name_set import NameSet
+from captioner.text.counting import counted
+from captioner.text.name_set import NameSet
 
 IMAGE_EXTENSIONS = frozenset(
     ".jpg .jpeg .jpe .jfif .mpo .png .apng .gif .webp .avif .heic .heif .hif .heics .heifs .jxl .bmp .dib .tif .tiff"

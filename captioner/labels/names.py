@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from captioner.errors import ConfigError
-from captioner.half_characters import parse_json
-from captioner.vocabulary import UNKNOWN, Vocabulary, tokenise
+from captioner.text.json_values import parse_json
+from captioner.text.vocabulary import UNKNOWN, Vocabulary, tokenise
 
 IMAGENET = Path(__file__).parent / "imagenet_labels.json"
 """The 1,000 classes of ILSVRC 2012: names from WordNet, with further words that captions use for them."""

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from captioner.counting import counted
 from captioner.errors import ConfigError, WeightsError
 from captioner.model.efficientnet_lite import EfficientNetLite
 from captioner.model.weights import (
@@ -28,6 +27,7 @@ from captioner.model.weights import (
     tensors_sha256,
     timm_features,
 )
+from captioner.text.counting import counted
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LITE_MEAN, LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3

@@ -13,9 +13,9 @@ from captioner.bundle import Bundle
 from captioner.bundle_files import check_replaceable, json_bytes, write_files
 from captioner.extras import needs_extra
 from captioner.images.photo import PAD_COLOUR
-from captioner.lexicon import kind_of
 from captioner.model.tracing import PhotoNetwork, TracedStep
-from captioner.vocabulary import is_unspaced
+from captioner.text.lexicon import kind_of
+from captioner.text.vocabulary import is_unspaced
 
 FILES = ("photo.onnx", "step.onnx", "captioner.json", "caption.py", "README.md")
 OPSET = 17

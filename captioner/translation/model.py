@@ -9,8 +9,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from captioner.model.decoder import Decoder, DecoderOutput
 from captioner.model.kernels.dropout import ByteDropout
 from captioner.ranks import BatchSlice
+from captioner.text.vocabulary import PAD
 from captioner.translation.config import TranslatorConfig
-from captioner.vocabulary import PAD
 
 
 class SentenceAnnotations(NamedTuple):

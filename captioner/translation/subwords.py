@@ -10,7 +10,7 @@ import regex
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from captioner.errors import BundleError, DataError
-from captioner.vocabulary import SPECIAL_WORDS, UNKNOWN, Vocabulary, is_unspaced
+from captioner.text.vocabulary import SPECIAL_WORDS, UNKNOWN, Vocabulary, is_unspaced
 
 SPACE = "\u2581"
 """Stands for the space before a piece, as in SentencePiece."""

@@ -12,7 +12,7 @@ from flask_openapi3 import APIBlueprint, Tag
 
 from captioner.captioner import Caption
 from captioner.config import DecodingOptions
-from captioner.counting import counted
+from captioner.text.counting import counted
 from service.api.operations import SECURITY, current_service, json_response
 from service.api.schema_parts import event_stream
 from service.api.schemas import (

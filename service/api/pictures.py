@@ -6,9 +6,9 @@ from flask_openapi3 import APIBlueprint, Tag
 from PIL import Image
 
 from captioner.captioner import Caption
-from captioner.counting import counted
 from captioner.figures import figure_strip, occlusion_heading
 from captioner.overlays import overlay, scaled_to
+from captioner.text.counting import counted
 from service.api.captions import find_ranked, stored_photo
 from service.api.occlusion import occlusion_maps_for
 from service.api.operations import current_service, picture_response, picture_responses, png_response

@@ -9,7 +9,7 @@ from captioner.caption_json import DIGITS
 from captioner.captioner import Caption
 from captioner.labels.names import LabelNames
 from captioner.steps import CaptionSteps
-from captioner.vocabulary import END, Vocabulary
+from captioner.text.vocabulary import END, Vocabulary
 from service.api.captions import find_ranked, stored_photo
 from service.api.operations import current_service, json_response
 from service.api.schemas import CaptionPath, Rank

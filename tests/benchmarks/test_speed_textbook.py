@@ -17,7 +17,7 @@ from benchmarks.textbook import (
 )
 from captioner.config import DecodingOptions
 from captioner.decoding import decode
-from captioner.vocabulary import END, PAD
+from captioner.text.vocabulary import END, PAD
 from tests.support.weighted_losses import soft_attention_loss
 from training.data.dataset import pad_captions
 

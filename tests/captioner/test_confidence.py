@@ -25,7 +25,7 @@ from captioner.errors import ConfigError
 from captioner.images.photo import ImageFrame
 from captioner.images.warnings import PhotoWarning
 from captioner.labels.reader import PhotoLabel
-from captioner.lexicon import ENGLISH, UnlistedLanguage
+from captioner.text.lexicon import ENGLISH, UnlistedLanguage
 from tests.support.confidence_models import drawn_model
 from tests.support.maps import caption_of
 

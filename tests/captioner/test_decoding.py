@@ -11,7 +11,7 @@ from torch import Tensor
 from captioner.config import DecodingOptions
 from captioner.decoding import Hypotheses, decode, greedy, repeated_ngram_endings
 from captioner.model.decoder import Decoder
-from captioner.vocabulary import END, PAD, START, UNKNOWN
+from captioner.text.vocabulary import END, PAD, START, UNKNOWN
 
 IMAGES, LOCATIONS = 3, 6
 MANY_LENGTHS = 6

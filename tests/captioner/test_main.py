@@ -27,7 +27,7 @@ from captioner.images.photo import ImageFrame, open_image
 from captioner.model.network import CaptionModel
 from captioner.model.weights import LoadedWeights
 from captioner.overlays import overlay
-from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
+from captioner.text.vocabulary import SPECIAL_WORDS, Vocabulary
 from tests.support.confidence_models import drawn_model
 
 ROOT = Path(__file__).parents[2]

@@ -6,7 +6,7 @@ import torch
 
 from captioner.captioner import Captioner
 from captioner.occlusion import ROUNDING, occlusion_maps
-from captioner.vocabulary import START
+from captioner.text.vocabulary import START
 from tests.captioner.test_captioner import photo
 
 WORDS = [5, 9, 6]

@@ -11,7 +11,7 @@ from captioner.config import DecodingOptions
 from captioner.decoding import NEVER_GENERATED, decode
 from captioner.model.label_attention import LabelAttention, Labels
 from captioner.steps import caption_steps
-from captioner.vocabulary import END
+from captioner.text.vocabulary import END
 from tests.captioner.test_captioner import photo
 
 KINDS = [

@@ -9,7 +9,7 @@ from torch import nn
 
 from captioner.config import CaptionerConfig
 from captioner.model.decoder import EXPECTED, SAMPLED, Decoder
-from captioner.vocabulary import PAD, UNKNOWN
+from captioner.text.vocabulary import PAD, UNKNOWN
 from training import criterion as criterion_module
 from training import losses
 from training.criterion import Criterion, loss_weights, weighted_sum

@@ -21,7 +21,7 @@ from captioner.bundle import save_bundle
 from captioner.errors import ConfigError
 from captioner.model.draws import draw_for_batch
 from captioner.ranks import ALONE, BatchSlice, Ranks
-from captioner.vocabulary import PAD
+from captioner.text.vocabulary import PAD
 from tests.support.rank_runs import RUNS, STOPPED
 from tests.support.shapes import draw_shapes, write_boxes
 from tests.support.weighted_losses import soft_attention_loss

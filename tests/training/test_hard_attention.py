@@ -7,7 +7,7 @@ import torch
 
 from captioner.config import CaptionerConfig
 from captioner.model.decoder import EXPECTED, LIKELIEST, SAMPLED, Decoder
-from captioner.vocabulary import END, PAD, START
+from captioner.text.vocabulary import END, PAD, START
 from tests.support.weighted_losses import captions_loss
 from training.data.dataset import Batch
 from training.losses import caption_nll, map_entropy, mean_word_log_prob, reinforce_loss

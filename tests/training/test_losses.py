@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from captioner.vocabulary import PAD
+from captioner.text.vocabulary import PAD
 from tests.support.weighted_losses import soft_attention_loss
 from training.losses import (
     advantages_over_mean,

@@ -9,7 +9,7 @@ from pycocoevalcap.cider.cider import Cider
 from torch import nn
 
 from captioner.decoding import Hypotheses
-from captioner.vocabulary import END, START
+from captioner.text.vocabulary import END, START
 from tests.support.weighted_losses import captions_loss
 from training import objectives
 from training.criterion import loss_weights, weighted_sum

@@ -8,7 +8,7 @@ import torch
 from captioner.errors import ConfigError
 from captioner.model.encoders import ENCODERS, encoder_spec
 from captioner.model.network import CaptionModel
-from captioner.vocabulary import Vocabulary
+from captioner.text.vocabulary import Vocabulary
 from training.start import extended_config, extended_model
 
 

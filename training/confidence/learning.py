@@ -20,10 +20,10 @@ from tqdm import tqdm
 from captioner.bundle_json import CONFIDENCE
 from captioner.captioner import Caption, Captioner
 from captioner.confidence import ConfidenceModel, Logistic, PhotoLikeness, caption_features, word_features
-from captioner.counting import counted
 from captioner.errors import CaptionerError, DataError, ImageError
 from captioner.files import write_json
-from captioner.vocabulary import tokenise
+from captioner.text.counting import counted
+from captioner.text.vocabulary import tokenise
 from training.confidence.drawn_pictures import drawn_pictures
 from training.confidence.rightness import Judge
 from training.confidence.scores import ConfidenceScores

@@ -1,18 +1,18 @@
 """Rightness of words: a word of a caption is right if a person used it in one of the photo's captions.
 
 Hallucination, calibration and the risk-coverage curve of an evaluation use this definition. A word may also be a
-plural, a synonym or a hypernym of a person's word, by the list of `captioner.lexicon`. The definition resembles CHAIR
-(Rohrbach et al. 2018, "Object hallucination in image captioning"), which checks COCO's 80 categories against captions
-and segmented objects; here every noun counts, and only captions are used.
+plural, a synonym or a hypernym of a person's word, by the list of `captioner.text.lexicon`. The definition resembles
+CHAIR (Rohrbach et al. 2018, "Object hallucination in image captioning"), which checks COCO's 80 categories against
+captions and segmented objects; here every noun counts, and only captions are used.
 """
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from captioner.counting import counted
-from captioner.lexicon import ENGLISH, Language, language_of
-from captioner.vocabulary import tokenise
+from captioner.text.counting import counted
+from captioner.text.lexicon import ENGLISH, Language, language_of
+from captioner.text.vocabulary import tokenise
 from training.data.readers.listing import ImageRecord
 
 
@@ -21,7 +21,7 @@ def right_words(
 ) -> list[bool | None]:
     """Return for each word of a caption whether a person used it; None if it is no content word.
 
-    words, references: tokens from `captioner.vocabulary.tokenise`; references: the photo's captions by people.
+    words, references: tokens from `captioner.text.vocabulary.tokenise`; references: the photo's captions by people.
     Two words that are one noun, such as "hot dog" or "skate board", are judged as one: "hot dog" does not mean a dog.
     """
     verdicts: list[bool | None] = [None] * len(words)

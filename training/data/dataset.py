@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from captioner.ranks import ALONE, BatchSlice, Ranks
-from captioner.vocabulary import END, PAD, START, Vocabulary
+from captioner.text.vocabulary import END, PAD, START, Vocabulary
 from training.data.features import FeatureCache
 from training.data.mixing import Balance
 from training.data.records import ImageRecord

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from captioner.counting import counted
+from captioner.text.counting import counted
 from training.data.records import DataSet, Problem
 
 LOST_AS = {

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from captioner.counting import counted
 from captioner.errors import ConfigError
+from captioner.text.counting import counted
 from training.data.records import DataSet
 from training.random_streams import MIXING, stream
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from captioner.counting import counted
 from captioner.errors import DataError
+from captioner.text.counting import counted
 from training.data.readers import (
     coco,
     flickr8k,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from captioner.vocabulary import Vocabulary
+from captioner.text.vocabulary import Vocabulary
 from training.data.dataset import CaptionDataset
 from training.data.features import FeatureCache
 from training.data.mixing import Balance

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from captioner.counting import counted
 from captioner.errors import DataError
 from captioner.model.label_attention import Labels
 from captioner.ranks import BatchSlice, Ranks
-from captioner.vocabulary import END, PAD, START, UNKNOWN, Vocabulary
+from captioner.text.counting import counted
+from captioner.text.vocabulary import END, PAD, START, UNKNOWN, Vocabulary
 from training.data.readers.sentence_files import SentenceTexts
 from training.data.simulated_labels import LabelSimulator
 from training.options import MAX_TRAINING_WORDS

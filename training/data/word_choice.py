@@ -3,9 +3,9 @@
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
-from captioner.counting import counted
 from captioner.labels.names import LabelNames
-from captioner.vocabulary import tokenise
+from captioner.text.counting import counted
+from captioner.text.vocabulary import tokenise
 from training.options import FitOptions
 
 MIN_NAMED_COUNT = 2

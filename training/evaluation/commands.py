@@ -4,8 +4,8 @@ import argparse
 from dataclasses import replace
 
 import captioner
-from captioner.counting import counted
 from captioner.ranks import Ranks
+from captioner.text.counting import counted
 from training.arguments import DECODING, read_data
 from training.confidence.rightness import summarise_wrong_nouns
 from training.confidence.scores import summarise_confidence

@@ -22,10 +22,10 @@ from tqdm import tqdm
 
 from captioner.captioner import Caption, Captioner
 from captioner.config import DecodingOptions
-from captioner.counting import counted
 from captioner.errors import DataError, ImageError
 from captioner.images.photo import open_image
 from captioner.ranks import ALONE, Ranks
+from captioner.text.counting import counted
 from training.confidence.plots import confidence_plots
 from training.confidence.rightness import Judge, words_of_references
 from training.confidence.scores import score_confidences

@@ -12,11 +12,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from captioner.captioner import Caption
-from captioner.counting import counted
 from captioner.errors import DataError, ImageError
 from captioner.figures import figure_strip
 from captioner.files import write_atomically
 from captioner.images.photo import open_image
+from captioner.text.counting import counted
 from training.confidence.plots import Plot
 from training.confidence.rightness import Judge
 from training.data.records import ImageRecord

@@ -20,7 +20,7 @@ class Phrase:
     """Words of one caption that name an object, with its boxes."""
 
     first: int
-    """Index of its first word among the caption's words by `captioner.vocabulary.tokenise`."""
+    """Index of its first word among the caption's words by `captioner.text.vocabulary.tokenise`."""
     last: int
     """Index of its last word, its head noun."""
     boxes: tuple[Box, ...]

@@ -23,7 +23,7 @@ from captioner.errors import DataError, ImageError
 from captioner.images.photo import ImageFrame
 from captioner.model.decoder import Decoder
 from captioner.ranks import ALONE, Ranks
-from captioner.vocabulary import UNKNOWN, Vocabulary, tokenise
+from captioner.text.vocabulary import UNKNOWN, Vocabulary, tokenise
 from training.data.dataset import pad_captions
 from training.data.records import ImageRecord
 from training.grounding.boxes import Box, BoxSet, PhotoBoxes, Phrase, phrases_named, phrases_of

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from captioner.counting import counted
+from captioner.text.counting import counted
 from training.grounding.boxes import Box, BoxSet
 from training.grounding.regions import union_area
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from captioner.images.photo import ImageFrame
-from captioner.vocabulary import tokenise
+from captioner.text.vocabulary import tokenise
 from training.data.records import ImageRecord
 from training.grounding.boxes import BoxSet, phrases_of
 from training.grounding.regions import coverage

@@ -1,7 +1,7 @@
 """Advice on a data set: whether training can start, and its weaknesses."""
 
-from captioner.counting import counted
-from captioner.vocabulary import tokenise
+from captioner.text.counting import counted
+from captioner.text.vocabulary import tokenise
 from training.data.lost_captions import lost_captions
 from training.data.records import DataSet
 from training.inspection.coverage import vocabulary_warning

@@ -3,7 +3,7 @@
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
-from captioner.counting import counted
+from captioner.text.counting import counted
 
 MAX_UNKNOWN_SHARE = 0.1
 """Maximum share of unknown running words; above it a captioner learns sentences with gaps."""

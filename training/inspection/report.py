@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from captioner.counting import counted
-from captioner.vocabulary import Vocabulary
+from captioner.text.counting import counted
+from captioner.text.vocabulary import Vocabulary
 from training.data.readers.listing import SPLITS, ImageRecord, Problem
 from training.data.readers.photos import count_hidden_files
 from training.data.records import DataSet

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from captioner.vocabulary import tokenise
+from captioner.text.vocabulary import tokenise
 from training.data.readers.listing import ImageRecord
 
 FREQUENT = 5

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from captioner.vocabulary import Vocabulary
+from captioner.text.vocabulary import Vocabulary
 from training.data.mixing import names_of
 from training.data.records import DataSet, ImageRecord
 from training.inspection.coverage import RareWords, rare_words_sentence

@@ -23,7 +23,7 @@ from typing import Any
 
 from captioner.errors import ConfigError
 from captioner.files import read_json, write_atomically, write_json
-from captioner.vocabulary import tokenise
+from captioner.text.vocabulary import tokenise
 from training.confidence.rightness import Judge, words_of_references
 from training.data.records import DataSet, ImageRecord, read_records
 from training.recipes.default import RECIPES, RecipePaths, add_data_arguments

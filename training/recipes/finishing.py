@@ -12,11 +12,11 @@ import torch
 
 from captioner.bundle import Bundle, load_bundle
 from captioner.config import DecodingOptions
-from captioner.counting import counted
 from captioner.errors import DataError
 from captioner.files import read_json, write_json
 from captioner.model.devices import choose_device
 from captioner.model.weights import tensors_sha256
+from captioner.text.counting import counted
 from training.data.dataset import CaptionDataset
 from training.data.features import FeatureView, fill_cache, open_cache
 from training.data.mixing import names_of, parts_of

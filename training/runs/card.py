@@ -3,7 +3,7 @@
 from typing import Any
 
 from captioner.config import CaptionerConfig
-from captioner.counting import counted
+from captioner.text.counting import counted
 from training.data.mixing import parts_of
 from training.grounding.supervision import teaching_boxes
 from training.options import FitOptions

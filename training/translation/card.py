@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from captioner.counting import counted
+from captioner.text.counting import counted
 from captioner.translation.config import TranslatorConfig
 from training.options import TranslatorOptions
 from training.translation.parallel_text import ParallelText

@@ -7,8 +7,8 @@ from typing import Any
 
 from captioner.arguments import given_arguments
 from captioner.config import DecodingOptions
-from captioner.counting import counted
 from captioner.ranks import Ranks
+from captioner.text.counting import counted
 from captioner.translation.config import TRANSLATION, TranslatorConfig
 from training.arguments import DECODING, INTERRUPTED
 from training.loop import Interrupted, train

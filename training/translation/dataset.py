@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from captioner.ranks import ALONE, BatchSlice, Ranks
+from captioner.text.vocabulary import END, PAD, START
 from captioner.translation.config import MAX_PIECES
 from captioner.translation.subwords import Subwords, normalise
-from captioner.vocabulary import END, PAD, START
 from training.random_streams import BATCH, ORDER, stream
 from training.translation.parallel_text import Pair
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from captioner.counting import counted
 from captioner.errors import DataError
+from captioner.text.counting import counted
 from training.random_streams import COMPARISON, sample, stream
 from training.translation.languages import choose_languages
 from training.translation.parallel_text import ParallelText, read_parallel

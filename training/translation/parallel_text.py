@@ -14,9 +14,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from captioner.counting import counted
 from captioner.errors import DataError
 from captioner.files import write_atomically
+from captioner.text.counting import counted
 from captioner.translation.subwords import normalise
 from training.data.readers.files import is_text
 from training.data.readers.text_lines import text_lines

@@ -18,13 +18,13 @@ from captioner.files import read_json, write_json
 from captioner.model.devices import choose_device
 from captioner.model.runtime import multiplies_bfloat16
 from captioner.ranks import ALONE, Ranks
+from captioner.text.vocabulary import PAD
 from captioner.translation.bundle import TranslatorBundle, save_translator
 from captioner.translation.config import MAX_PIECES, TranslatorConfig
 from captioner.translation.matrix import matrix_figure
 from captioner.translation.model import TranslationModel
 from captioner.translation.subwords import Subwords
 from captioner.translation.translator import Translation, Translator, can_read
-from captioner.vocabulary import PAD
 from training.losses import caption_nll
 from training.options import Phase, TranslatorOptions
 from training.progress import ReportProgress

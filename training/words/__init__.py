@@ -1,1 +1,1 @@
-"""Generation of the list of English content words, `captioner/english_words.tsv`."""
+"""Generation of the list of English content words, `captioner/text/english_words.tsv`."""

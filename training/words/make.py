@@ -1,8 +1,8 @@
-"""Make captioner/english_words.tsv from WordNet 3.0, caption files and manual corrections.
+"""Make captioner/text/english_words.tsv from WordNet 3.0, caption files and manual corrections.
 
 Run it when the corrections or the captions change:
 
-    python -m training.words.make /usr/share/wordnet CAPTION_FILES... > captioner/english_words.tsv
+    python -m training.words.make /usr/share/wordnet CAPTION_FILES... > captioner/text/english_words.tsv
 
 WordNet 3.0 (Princeton University; Debian's package `wordnet-base`) provides words, their possible kinds, synonyms and
 hypernyms. The captions, text files with one caption per line (.gz or not), determine which words are needed and the
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from captioner.labels.names import LabelNames, imagenet_names
-from captioner.vocabulary import tokenise
+from captioner.text.vocabulary import tokenise
 from training.words.corrections import (
     ADJECTIVES,
     BASES,

@@ -6,7 +6,7 @@ import pytest
 
 from captioner.errors import ConfigError
 from captioner.labels.names import LabelNames, imagenet_names, read_label_names
-from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
+from captioner.text.vocabulary import SPECIAL_WORDS, Vocabulary
 
 
 def vocabulary_of(*words):

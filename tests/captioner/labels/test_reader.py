@@ -13,7 +13,7 @@ from captioner.images.photo import ImageFrame
 from captioner.labels.names import LabelNames
 from captioner.labels.reader import LabelReader
 from captioner.model.label_attention import LabelAttention
-from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
+from captioner.text.vocabulary import SPECIAL_WORDS, Vocabulary
 
 NAMES = LabelNames.from_json(["zebra", ["tabby", "tabby cat"], "cup"])
 VOCABULARY = Vocabulary([*SPECIAL_WORDS, "a", "zebra", "cat", "grass"])

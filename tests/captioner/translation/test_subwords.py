@@ -5,8 +5,8 @@ import json
 import pytest
 
 from captioner.errors import BundleError, DataError
+from captioner.text.vocabulary import END, PAD, SPECIAL_WORDS, START, UNKNOWN
 from captioner.translation.subwords import SPACE, Subwords, normalise
-from captioner.vocabulary import END, PAD, SPECIAL_WORDS, START, UNKNOWN
 
 TEXTS = [
     "A dog runs over the green grass.",

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from captioner.errors import ConfigError, TextError
+from captioner.text.vocabulary import END
 from captioner.translation.config import MAX_PIECES, TRANSLATION
 from captioner.translation.translator import Translator
-from captioner.vocabulary import END
 
 SENTENCES = ["A dog runs.", "Two men ride a red bicycle over the grass.", "a woman", "A dog, and a book!"]
 

@@ -12,7 +12,7 @@ from captioner.bundle import save_bundle
 from captioner.captioner import Captioner
 from captioner.model.label_attention import LabelAttention, Labels
 from captioner.steps import CaptionSteps
-from captioner.vocabulary import END
+from captioner.text.vocabulary import END
 from service.store.archives import pack
 from stress.tiny_captioner import tiny_bundle as make_tiny_bundle
 from tests.support.stored_captions import create_caption

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from captioner.lexicon import ENGLISH
+from captioner.text.lexicon import ENGLISH
 from training.confidence.rightness import (
     Judge,
     caption_is_right,

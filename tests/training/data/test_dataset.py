@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from captioner.vocabulary import END, PAD, SPECIAL_WORDS, START, UNKNOWN, Vocabulary
+from captioner.text.vocabulary import END, PAD, SPECIAL_WORDS, START, UNKNOWN, Vocabulary
 from training.data import dataset
 from training.data.dataset import MAX_TRAINING_WORDS, CaptionDataset, pad_captions
 from training.data.features import FeatureCache

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from captioner.errors import ConfigError
-from captioner.vocabulary import Vocabulary
+from captioner.text.vocabulary import Vocabulary
 from training.data.dataset import CaptionDataset
 from training.data.mixing import Balance, check_different, names_of, parts_of, spread
 from training.data.readers.listing import ImageRecord

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from captioner.vocabulary import Vocabulary
+from captioner.text.vocabulary import Vocabulary
 from training.data.readers.listing import ImageRecord
 from training.data.replay import ReplayDataset
 

@@ -10,7 +10,7 @@ from captioner.errors import DataError
 from captioner.model.decoder import Decoder
 from captioner.model.label_attention import Labels
 from captioner.ranks import Ranks
-from captioner.vocabulary import END, PAD, SPECIAL_WORDS, START, UNKNOWN, Vocabulary
+from captioner.text.vocabulary import END, PAD, SPECIAL_WORDS, START, UNKNOWN, Vocabulary
 from training.data.readers.sentence_files import read_sentences
 from training.data.sentences import MAX_UNKNOWN_SHARE, Sentences
 from training.objectives import sentence_loss

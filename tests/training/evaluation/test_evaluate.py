@@ -18,7 +18,7 @@ from captioner.config import DecodingOptions
 from captioner.errors import DataError
 from captioner.images.photo import ImageFrame, fit_image, open_image
 from captioner.ranks import Ranks
-from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
+from captioner.text.vocabulary import SPECIAL_WORDS, Vocabulary
 from training.data.records import ImageRecord
 from training.evaluation import evaluate as evaluation
 from training.evaluation import page as evaluation_page

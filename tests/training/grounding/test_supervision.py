@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from captioner.images.photo import ImageFrame
-from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
+from captioner.text.vocabulary import SPECIAL_WORDS, Vocabulary
 from training.data.dataset import CaptionDataset
 from training.data.records import ImageRecord
 from training.grounding.boxes import BoxSet, PhotoBoxes, Phrase

@@ -2,7 +2,7 @@
 
 import pytest
 
-from captioner.vocabulary import UNKNOWN, Vocabulary
+from captioner.text.vocabulary import UNKNOWN, Vocabulary
 from training.inspection.coverage import rare_words, vocabulary_lines, vocabulary_warning
 
 CAPTIONS = ["a dog runs", "a dog sits", "a cat sits", "the bird"]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
+from captioner.text.vocabulary import SPECIAL_WORDS, Vocabulary
 from training.data.records import ImageRecord, Problem, read_records
 from training.inspection.languages import languages
 from training.inspection.report import HEADINGS, inspect_data, render

@@ -12,7 +12,7 @@ from captioner.bundle import load_bundle
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.errors import ConfigError
 from captioner.labels.names import LabelNames
-from captioner.vocabulary import START
+from captioner.text.vocabulary import START
 from tests.support.training_runs import ALL_PHASES, ONE_PHASE, assert_same_run, lines_of, state_of
 from tests.support.training_setups import make_training_setup
 from tests.training.conftest import THREE_STAGES

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from captioner.config import DecodingOptions
-from captioner.vocabulary import SPECIAL_WORDS
+from captioner.text.vocabulary import SPECIAL_WORDS
 from training.data.replay import ReplayDataset
 from training.options import FitOptions
 from training.runs.card import model_card

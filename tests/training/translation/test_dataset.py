@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from captioner.ranks import Ranks
+from captioner.text.vocabulary import END, PAD, START
 from captioner.translation.config import MAX_PIECES
 from captioner.translation.subwords import Subwords
-from captioner.vocabulary import END, PAD, START
 from training.translation.dataset import PairDataset, as_caption
 
 WORDS = "dog cat man woman runs sits over the grass bench red blue".split()

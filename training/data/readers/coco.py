@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from captioner.counting import counted
 from captioner.errors import DataError
+from captioner.text.counting import counted
 from training.data.readers import table
 from training.data.readers.caption_files import (
     CAPTION_FOLDERS,

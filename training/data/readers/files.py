@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from captioner.errors import DataError
-from captioner.half_characters import has_half_character
+from captioner.text.half_characters import has_half_character
 from training.data.readers.listing import Listing
 from training.data.readers.photos import is_photo
 from training.data.readers.text_files import why_no_json, why_no_text

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from captioner.counting import counted
+from captioner.text.counting import counted
 from training.data.readers import coco, folder, json_records, parquet, table, table_rows, webdataset
 from training.data.readers.caption_files import CaptionFiles
 from training.data.readers.files import UNUSED

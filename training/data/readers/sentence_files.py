@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from captioner.counting import counted
 from captioner.errors import DataError
-from captioner.vocabulary import tokenise
+from captioner.text.counting import counted
+from captioner.text.vocabulary import tokenise
 from training.data.readers.files import is_text
 from training.data.readers.text_lines import MAX_LINE, text_lines
 from training.options import MAX_TRAINING_WORDS

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from captioner.counting import counted
 from captioner.errors import DataError
+from captioner.text.counting import counted
 from training.data.readers.fields import Fields, explain_missing, find_fields, is_address, normal_key
 from training.data.readers.files import head_bytes, head_of, is_text, lines_of, read_lines, refuse_encoding
 from training.data.readers.listing import Listing

@@ -1,6 +1,6 @@
 """Names of the categories of COCO's instances in captions."""
 
-from captioner.vocabulary import tokenise
+from captioner.text.vocabulary import tokenise
 from training.grounding.readers.noun_forms import plural, singular
 
 SYNONYMS = {

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from itertools import accumulate
 from typing import Any
 
-from captioner.vocabulary import tokenise
+from captioner.text.vocabulary import tokenise
 from training.grounding.boxes import Box, BoxSet, PhotoBoxes, Phrase, Thing
 from training.grounding.readers.noun_forms import plural, singular
 from training.grounding.readers.shares import Tally, box_share, is_size

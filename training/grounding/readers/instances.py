@@ -6,7 +6,7 @@ from typing import Any
 
 from pycocotools.coco import COCO
 
-from captioner.numbers import is_number
+from captioner.text.json_values import is_number
 from training.data.readers.ids import ids_of_other_type
 from training.grounding.boxes import BoxSet, PhotoBoxes, Thing
 from training.grounding.readers.category_words import names_of

@@ -2,7 +2,7 @@
 
 # Not by the library inflect (7.6). Told a noun in the singular, its singular_noun often gives what is no word (bu, len,
 # canva, cactu), and some plurals are wrong (grandchilds, gentlemans, pantss, golves). Of the 5250 base forms of nouns
-# in captioner/english_words.tsv it changes 191, and these rules 83. Of the 1796 other forms it misses 50 and these
+# in captioner/text/english_words.tsv it changes 191, and these rules 83. Of the 1796 other forms it misses 50 and these
 # rules 70, mostly spellings that the list merges. It also takes a second to import, as it loads typeguard.
 
 IRREGULAR = {

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from captioner.numbers import is_number
+from captioner.text.json_values import is_number
 from training.grounding.boxes import Box
 
 CLIPPED = "boxes clipped to the photo"

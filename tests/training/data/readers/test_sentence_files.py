@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from captioner.errors import DataError
-from captioner.vocabulary import tokenise
+from captioner.text.vocabulary import tokenise
 from training.data.readers.sentence_files import MAX_SENTENCE_WORDS, read_sentences
 from training.data.readers.text_lines import MAX_LINE
 from training.options import MAX_TRAINING_WORDS

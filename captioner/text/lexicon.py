@@ -55,7 +55,7 @@ def kind_of(word: str) -> Kind | None:
     """Return the kind of an English content word, in its usual sense in captions.
 
     None: a function word, a noun that names nothing in the photo ("front", "group", "background"), or a word that is
-    not in the list. word: lower case, from `captioner.vocabulary.tokenise`.
+    not in the list. word: lower case, from `captioner.text.vocabulary.tokenise`.
     """
     entry = _entries().get(word)
     return entry.kind if entry else None

@@ -1,8 +1,6 @@
 """Halves of characters (lone surrogates), which JSON can escape and names of files can hold, but UTF-8 cannot."""
 
-import json
 import re
-from typing import Any
 
 _HALVES = re.compile("[\ud800-\udfff]")
 _HALVES_BUT_BYTES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
@@ -14,10 +12,3 @@ def has_half_character(text: str, allow_bytes: bool = False) -> bool:
     allow_bytes: whether to pass halves that stand for bytes in the name of a file, as `surrogateescape` makes them.
     """
     return not text.isascii() and bool((_HALVES_BUT_BYTES if allow_bytes else _HALVES).search(text))
-
-
-def parse_json(content: bytes) -> Any:
-    """Parse JSON without halves of characters, so that it can be written again. Raises ValueError, RecursionError."""
-    value = json.loads(content)
-    json.dumps(value, ensure_ascii=False).encode()
-    return value

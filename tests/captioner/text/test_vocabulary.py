@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from captioner.vocabulary import END, PAD, SPECIAL_WORDS, START, UNKNOWN, Vocabulary, join_words, tokenise
+from captioner.text.vocabulary import END, PAD, SPECIAL_WORDS, START, UNKNOWN, Vocabulary, join_words, tokenise
 
 
 @pytest.mark.parametrize(

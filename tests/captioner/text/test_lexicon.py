@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from captioner.lexicon import (
+from captioner.text.lexicon import (
     ENGLISH,
     WORD_LIST,
     UnlistedLanguage,
@@ -15,7 +15,7 @@ from captioner.lexicon import (
     language_of,
     same,
 )
-from captioner.vocabulary import tokenise
+from captioner.text.vocabulary import tokenise
 
 GERMAN = "ein Mann mit rotem Hut steht in der Nähe von einem Hund auf einer Wiese und wirft einen Ball"
 
@@ -154,5 +154,5 @@ def test_the_word_list_is_small_consistent_and_names_its_license():
 
 
 def test_the_lexicon_does_not_import_torch():
-    code = "import captioner.lexicon, sys; captioner.lexicon.kind_of('dog'); sys.exit('torch' in sys.modules)"
+    code = "import captioner.text.lexicon, sys; captioner.text.lexicon.kind_of('dog'); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

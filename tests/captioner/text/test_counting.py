@@ -2,7 +2,7 @@
 
 import pytest
 
-from captioner.counting import counted
+from captioner.text.counting import counted
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ import os
 import numpy as np
 import pytest
 
-from captioner import name_set
-from captioner.name_set import NameSet, name_hash
+from captioner.text import name_set
+from captioner.text.name_set import NameSet, name_hash
 
 
 def test_the_set_stays_correct_when_most_of_it_is_sorted(monkeypatch):

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from captioner.half_characters import has_half_character, parse_json
+from captioner.text.half_characters import has_half_character
 
 HALVES = ("\ud83d", "\udc15", "\ud800", "\udfff")
 
@@ -34,9 +34,3 @@ def test_the_answer_is_that_of_the_encoder(code, allow_bytes, errors):
     except UnicodeEncodeError:
         encodable = False
     assert has_half_character(chr(code), allow_bytes) is not encodable
-
-
-def test_json_with_halves_is_refused():
-    assert parse_json(b'{"a": "\\ud83d\\udc15"}') == {"a": "\U0001f415"}
-    with pytest.raises(ValueError):
-        parse_json(b'{"a": ["\\ud83d"]}')
