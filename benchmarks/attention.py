@@ -18,7 +18,7 @@ from statistics import mean, median
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from captioner.bundle import load_bundle
+from captioner.bundle.bundle import load_bundle
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.errors import CaptionerError
 from captioner.model.allocator import keep_freed_memory

@@ -22,7 +22,7 @@ def load(
     environment variable CAPTIONER_CACHE, or else the user's cache folder.
     Raises BundleError if the bundle cannot be used, and ConfigError if the device or the runtime cannot.
     """
-    from captioner.bundle import load_bundle  # here, so that `import captioner` stays fast
+    from captioner.bundle.bundle import load_bundle  # here, so that `import captioner` stays fast
     from captioner.captioner import Captioner
     from captioner.model.devices import choose_device
 

@@ -130,7 +130,7 @@ def _check_datasets(journal: Journal, client: httpx.Client) -> Iterator[str]:
 
 
 def _check_versions(journal: Journal, client: httpx.Client, home: Path) -> Iterator[str]:
-    from captioner.bundle import load_bundle
+    from captioner.bundle.bundle import load_bundle
     from captioner.errors import CaptionerError
 
     models = {model["version"]: model for model in _json(client, "/api/models")["models"]}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from captioner.bundle import Bundle
+    from captioner.bundle.bundle import Bundle
     from captioner.config import CaptionerConfig
     from captioner.model.decoder import Decoder
     from captioner.model.encoders import EncoderSpec
@@ -116,7 +116,7 @@ def labelled_bundle(labelled_encoder, tiny_vocabulary) -> "Bundle":
     """A captioner with random weights that attends to two of three labels."""
     import torch
 
-    from captioner.bundle import Bundle
+    from captioner.bundle.bundle import Bundle
     from captioner.config import CaptionerConfig, DecodingOptions
     from captioner.labels.names import LabelNames
     from captioner.model.network import CaptionModel

@@ -103,7 +103,7 @@ def trap(tmp_path):
 
 @pytest.mark.parametrize("kind", ["plain", "zipped", "legacy"])
 def test_a_pickle_is_refused_in_every_file(trap, kind, tiny_bundle, tmp_path):
-    from captioner.bundle import FILES, load_bundle, save_bundle
+    from captioner.bundle.bundle import FILES, load_bundle, save_bundle
     from captioner.errors import BundleError, DataError, WeightsError
     from captioner.model.weights import read_tensors
     from training.runs.checkpoint import load_checkpoint
@@ -123,7 +123,7 @@ def test_a_pickle_is_refused_in_every_file(trap, kind, tiny_bundle, tmp_path):
 
 
 def test_other_files_in_a_bundles_folder_are_ignored(trap, tiny_bundle, tmp_path):
-    from captioner.bundle import load_bundle, save_bundle
+    from captioner.bundle.bundle import load_bundle, save_bundle
 
     save_bundle(tiny_bundle, tmp_path / "bundle")
     (tmp_path / "bundle" / "pytorch_model.bin").write_bytes(trap["plain"])

@@ -9,7 +9,7 @@ import numpy as np
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
-from captioner.bundle import Bundle, save_bundle
+from captioner.bundle.bundle import Bundle, save_bundle
 from captioner.figures import figure_strip
 from captioner.images.photo import open_image
 from captioner.model.network import CaptionModel

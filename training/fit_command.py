@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from captioner.arguments import from_arguments, given_arguments
-from captioner.bundle_json import LABELS, load_metrics, load_vocabulary
+from captioner.bundle.json_files import LABELS, load_metrics, load_vocabulary
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.errors import ConfigError
 from captioner.labels.names import LabelNames, imagenet_names, read_label_names
@@ -29,7 +29,7 @@ from training.options import FitOptions, choose_options, read_options
 from training.runs.resuming import check_kind, compare_runs, stored_options
 
 if TYPE_CHECKING:
-    from captioner.bundle import Bundle
+    from captioner.bundle.bundle import Bundle
     from captioner.ranks import Ranks
     from training.data.records import DataSet, ImageRecord
 
@@ -239,7 +239,7 @@ def _load_start(options: argparse.Namespace) -> "Bundle | None":
                 "--replay mixes in what a captioner has learned before: name the captioner, --from-bundle"
             )
         return None
-    from captioner.bundle import load_bundle
+    from captioner.bundle.bundle import load_bundle
 
     bundle = load_bundle(options.from_bundle)
     if options.encoder_weights is not None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from captioner.bundle import Bundle
+from captioner.bundle.bundle import Bundle
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.errors import DataError
 from captioner.labels.names import LabelNames, imagenet_names

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captioner.bundle import Bundle
+from captioner.bundle.bundle import Bundle
 from captioner.config import CaptionerConfig
 from captioner.errors import ConfigError
 from captioner.model.network import CaptionModel

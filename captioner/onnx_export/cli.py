@@ -25,7 +25,7 @@ def export(arguments: Sequence[str]) -> int:
         "--bundle", type=Path, metavar="DIR", help="the captioner's folder. Default: the one that ships"
     )
     options = parser.parse_args(arguments)
-    from captioner.bundle import load_bundle
+    from captioner.bundle.bundle import load_bundle
     from captioner.onnx_export.export import export_onnx
 
     try:

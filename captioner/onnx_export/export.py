@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captioner.bundle import Bundle
-from captioner.bundle_files import check_replaceable, json_bytes, write_files
+from captioner.bundle.bundle import Bundle
+from captioner.bundle.files import check_replaceable, json_bytes, write_files
 from captioner.extras import needs_extra
 from captioner.images.photo import PAD_COLOUR
 from captioner.model.tracing import PhotoNetwork, TracedStep

@@ -6,7 +6,7 @@ from typing import Any
 
 from safetensors.torch import save
 
-from captioner.bundle_files import (
+from captioner.bundle.files import (
     check_replaceable,
     check_tensors,
     expected_tensors,
@@ -16,7 +16,7 @@ from captioner.bundle_files import (
     to_16_bits,
     write_files,
 )
-from captioner.bundle_json import load_metrics, read_json, read_versioned
+from captioner.bundle.json_files import load_metrics, read_json, read_versioned
 from captioner.config import DecodingOptions
 from captioner.errors import BundleError, ConfigError
 from captioner.translation.config import TRANSLATION, TranslatorConfig

@@ -9,7 +9,7 @@ from typing import Any
 from flask import Response, request, send_file
 from flask_openapi3 import APIBlueprint, Tag
 
-from captioner.bundle_json import load_vocabulary
+from captioner.bundle.json_files import load_vocabulary
 from captioner.files import read_json
 from service.api.operations import JPEG, SECURITY, current_service, jpeg_response, json_response
 from service.api.retraining_schemas import (

@@ -4,7 +4,7 @@ import numpy as np
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
-from captioner.bundle import Bundle
+from captioner.bundle.bundle import Bundle
 from captioner.caption_json import DIGITS
 from captioner.captioner import Caption
 from captioner.labels.names import LabelNames

@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from captioner.bundle import Bundle, load_bundle
+from captioner.bundle.bundle import Bundle, load_bundle
 from captioner.model.weights import tensors_sha256
 from captioner.translation.bundle import TranslatorBundle, load_translator_bundle
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from captioner.bundle_files import read_text
-from captioner.bundle_json import load_metrics
+from captioner.bundle.files import read_text
+from captioner.bundle.json_files import load_metrics
 from captioner.errors import ConfigError
 from captioner.translation.bundle import read_languages, shipped_translators
 from service.store.versions import BUILT_IN, Version

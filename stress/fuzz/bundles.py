@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from PIL import Image
 
-from captioner.bundle import FILES, Bundle, load_bundle, save_bundle
-from captioner.bundle_json import CONFIDENCE, LABELS
+from captioner.bundle.bundle import FILES, Bundle, load_bundle, save_bundle
+from captioner.bundle.json_files import CONFIDENCE, LABELS
 from captioner.captioner import Caption, Captioner
 from captioner.config import DecodingOptions
 from captioner.errors import BundleError, DataError, WeightsError

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import captioner
-from captioner.bundle import save_bundle
+from captioner.bundle.bundle import save_bundle
 from captioner.captioner import Captioner
 from captioner.config import DecodingOptions
 from captioner.errors import ConfigError, ImageError

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 from captioner import __main__ as command
-from captioner.bundle import Bundle, save_bundle
+from captioner.bundle.bundle import Bundle, save_bundle
 from captioner.captioner import Caption, Captioner
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.errors import TextError

@@ -16,7 +16,7 @@ import httpx
 import psutil
 import pytest
 
-from captioner.bundle import save_bundle
+from captioner.bundle.bundle import save_bundle
 from service import __main__ as command
 from service.settings import Settings
 from service.store.database import Database

@@ -13,7 +13,7 @@ import httpx
 import psutil
 import pytest
 
-from captioner.bundle import save_bundle
+from captioner.bundle.bundle import save_bundle
 from service.jobs.trainings import Trainings
 from service.settings import Settings
 from service.store.database import Database

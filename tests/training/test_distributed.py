@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from captioner.bundle import save_bundle
+from captioner.bundle.bundle import save_bundle
 from captioner.errors import ConfigError
 from captioner.model.draws import draw_for_batch
 from captioner.ranks import ALONE, BatchSlice, Ranks

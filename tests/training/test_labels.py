@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from captioner.bundle import load_bundle
+from captioner.bundle.bundle import load_bundle
 from captioner.captioner import Captioner
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.errors import ConfigError, WeightsError

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import captioner
-from captioner.bundle import save_bundle
+from captioner.bundle.bundle import save_bundle
 from captioner.config import DecodingOptions
 from tests.support.shapes import draw_shapes
 from training import captioning, loop

@@ -3,7 +3,7 @@
 import argparse
 
 import captioner
-from captioner.bundle_json import CONFIDENCE
+from captioner.bundle.json_files import CONFIDENCE
 from captioner.ranks import Ranks
 from training.arguments import read_also, read_data
 from training.confidence.learning import calibrate_bundle

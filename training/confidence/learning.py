@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from captioner.bundle_json import CONFIDENCE
+from captioner.bundle.json_files import CONFIDENCE
 from captioner.captioner import Caption, Captioner
 from captioner.confidence import ConfidenceModel, Logistic, PhotoLikeness, caption_features, word_features
 from captioner.errors import CaptionerError, DataError, ImageError

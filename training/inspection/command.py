@@ -4,7 +4,7 @@ import argparse
 import json
 from typing import Any
 
-from captioner.bundle_json import load_vocabulary
+from captioner.bundle.json_files import load_vocabulary
 from training.arguments import read_also, read_data
 from training.data.mixing import check_different
 from training.data.records import DataSet

@@ -188,7 +188,7 @@ def _average(recipe: Recipe, paths: RecipePaths) -> None:
     if not recipe.average:
         _copy_bundle(paths.stage(recipe.stages[-1].name), paths.bundle)
         return
-    from captioner.bundle import save_bundle
+    from captioner.bundle.bundle import save_bundle
     from training.recipes.finishing import averaged_bundle
 
     bundles = {stage.name: paths.stage(stage.name) for stage in recipe.stages}
@@ -196,7 +196,7 @@ def _average(recipe: Recipe, paths: RecipePaths) -> None:
 
 
 def _choose_decoding(recipe: Recipe, paths: RecipePaths) -> None:
-    from captioner.bundle import load_bundle, save_bundle
+    from captioner.bundle.bundle import load_bundle, save_bundle
     from captioner.config import DecodingOptions
     from training.data.records import read_records
     from training.recipes.finishing import DecodingChoice
@@ -236,7 +236,7 @@ def _learn_confidence(paths: RecipePaths, log: StepLog) -> None:
 
 def _write_card(recipe: Recipe, paths: RecipePaths, log: StepLog, command: str) -> None:
     """Write the scores of the evaluations, and how the captioner was made, into its bundle."""
-    from captioner.bundle import load_bundle, save_bundle
+    from captioner.bundle.bundle import load_bundle, save_bundle
     from training.recipes.finishing import bundle_figures, describe_recipe, finish_card, machine_name
 
     bundle = load_bundle(paths.bundle)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from captioner.bundle import Bundle, load_bundle
+from captioner.bundle.bundle import Bundle, load_bundle
 from captioner.config import DecodingOptions
 from captioner.errors import DataError
 from captioner.files import read_json, write_json

@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from captioner.bundle import load_bundle
-from captioner.bundle_json import CONFIDENCE
+from captioner.bundle.bundle import load_bundle
+from captioner.bundle.json_files import CONFIDENCE
 from captioner.captioner import Captioner
 from training.confidence.learning import NotLearnable, calibrate_bundle, check_enough
 from training.confidence.scores import summarise_confidence

@@ -9,7 +9,7 @@ from PIL import Image
 
 @pytest.fixture
 def bundle(tiny_bundle, tmp_path) -> Path:
-    from captioner.bundle import save_bundle
+    from captioner.bundle.bundle import save_bundle
 
     save_bundle(tiny_bundle, tmp_path / "bundle")
     return tmp_path / "bundle"

@@ -22,7 +22,7 @@ from PIL import Image
 from captioner import __main__ as command
 from captioner import load
 from captioner.bulk.run import BulkOptions, caption_in_bulk
-from captioner.bundle import load_bundle, save_bundle
+from captioner.bundle.bundle import load_bundle, save_bundle
 from captioner.captioner import Captioner
 from captioner.confidence import PhotoLikeness
 from captioner.errors import ConfigError

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from captioner.bundle import load_bundle, save_bundle
+from captioner.bundle.bundle import load_bundle, save_bundle
 from captioner.caption_json import photo_json
 from captioner.captioner import Captioner, captions_of
 from captioner.decoding import Hypotheses

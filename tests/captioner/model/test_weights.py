@@ -14,7 +14,7 @@ import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
-from captioner.bundle import save_bundle
+from captioner.bundle.bundle import save_bundle
 from captioner.errors import WeightsError
 from captioner.model.encoders import ENCODERS, Encoder, EncoderSpec, encoder_spec, pretrained_network
 from captioner.model.weights import PackageWeights, TorchvisionWeights, read_tensors, tensors_sha256

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from captioner import __main__ as command
-from captioner.bundle import load_bundle, save_bundle
+from captioner.bundle.bundle import load_bundle, save_bundle
 from captioner.captioner import Captioner
 from captioner.onnx_export.export import FILES, export_onnx
 

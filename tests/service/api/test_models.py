@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from captioner.bundle import save_bundle
+from captioner.bundle.bundle import save_bundle
 from captioner.captioner import Captioner
 from captioner.translation.bundle import load_translator_bundle
 from service.store.fingerprint import model_version

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from captioner.bundle import save_bundle
+from captioner.bundle.bundle import save_bundle
 from captioner.captioner import Captioner
 from captioner.config import DecodingOptions
 from captioner.figures import figure_strip

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from captioner.bundle import save_bundle
+from captioner.bundle.bundle import save_bundle
 from captioner.captioner import Captioner
 from captioner.model.label_attention import LabelAttention, Labels
 from captioner.steps import CaptionSteps

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from captioner.bundle import DEFAULT_BUNDLE, load_bundle, save_bundle
+from captioner.bundle.bundle import DEFAULT_BUNDLE, load_bundle, save_bundle
 from captioner.captioner import Captioner
 from captioner.errors import BundleError
 from service.store.database import Database

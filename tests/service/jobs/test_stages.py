@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 import service.jobs.work
-from captioner.bundle import save_bundle
+from captioner.bundle.bundle import save_bundle
 from service.jobs.stages import TranslatorStages
 from service.jobs.trainings import Training
 from service.jobs.work import Work

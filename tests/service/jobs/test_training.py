@@ -13,7 +13,7 @@ import httpx
 import psutil
 import pytest
 
-from captioner.bundle import save_bundle
+from captioner.bundle.bundle import save_bundle
 from service.jobs.worker import WorkerProcess
 from service.settings import Settings
 from tests.support import quick_service

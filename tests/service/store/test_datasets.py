@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from captioner.bundle import save_bundle
+from captioner.bundle.bundle import save_bundle
 from service.settings import Settings
 from service.store.datasets import DataSets, UnknownDataSet
 from tests.support.photo_sets import photo_set, zipped

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import select
 
 import service.store.versions
-from captioner.bundle import DEFAULT_BUNDLE, load_bundle, save_bundle
+from captioner.bundle.bundle import DEFAULT_BUNDLE, load_bundle, save_bundle
 from captioner.errors import BundleError
 from captioner.labels.names import LabelNames
 from captioner.model.weights import tensors_sha256

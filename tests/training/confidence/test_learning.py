@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from captioner.bundle import load_bundle, save_bundle
+from captioner.bundle.bundle import load_bundle, save_bundle
 from captioner.captioner import Captioner
 from captioner.confidence import ConfidenceModel
 from captioner.config import DecodingOptions

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from captioner.bundle import load_bundle
+from captioner.bundle.bundle import load_bundle
 from captioner.ranks import Ranks
 from tests.support.confidence_models import drawn_model
 from tests.support.training_runs import ONE_PHASE

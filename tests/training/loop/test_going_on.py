@@ -7,7 +7,7 @@ import signal
 import pytest
 import torch
 
-from captioner.bundle import load_bundle
+from captioner.bundle.bundle import load_bundle
 from captioner.errors import ConfigError
 from tests.support.shapes import draw_shapes
 from tests.support.training_runs import ONE_PHASE, assert_same_run, lines_of

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from captioner.bundle import load_bundle
+from captioner.bundle.bundle import load_bundle
 from captioner.config import DecodingOptions
 from captioner.errors import ConfigError, DataError
 from tests.support.shapes import SHAPES, draw_shapes, write_boxes

@@ -8,7 +8,7 @@ import signal
 import pytest
 import torch
 
-from captioner.bundle import load_bundle
+from captioner.bundle.bundle import load_bundle
 from captioner.config import DecodingOptions
 from captioner.errors import ConfigError, DataError
 from tests.support.shapes import draw_shapes, write_boxes

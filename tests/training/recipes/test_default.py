@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from captioner.bundle import load_bundle
+from captioner.bundle.bundle import load_bundle
 from training import __main__ as training
 from training import loop
 from training.recipes import default

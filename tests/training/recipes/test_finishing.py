@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from captioner.bundle import save_bundle
+from captioner.bundle.bundle import save_bundle
 from captioner.config import DecodingOptions
 from tests.support.quick_training import cut_at_spaces
 from tests.support.shapes import draw_shapes

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from captioner import files
-from captioner.bundle import Bundle, load_bundle, save_bundle
+from captioner.bundle.bundle import Bundle, load_bundle, save_bundle
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.decoding import decode
 from captioner.errors import BundleError, WeightsError
@@ -26,7 +26,7 @@ from captioner.model.network import CaptionModel
 from captioner.model.weights import LoadedWeights
 from tests.support.confidence_models import drawn_model
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 WRITTEN = ["README.md", "config.json", "metrics.json", "model.safetensors", "vocabulary.json"]
 
 
@@ -220,7 +220,7 @@ def test_a_full_disk_keeps_the_earlier_bundle(make_bundle, tiny_bundle, folder, 
 
 SAVER = """
 import os, sys, torch
-from captioner.bundle import load_bundle, save_bundle
+from captioner.bundle.bundle import load_bundle, save_bundle
 torch.set_num_threads(1)
 first, second = load_bundle(sys.argv[1]), load_bundle(sys.argv[2])
 for line in sys.stdin:

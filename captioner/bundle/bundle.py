@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from captioner.bundle_files import (
+from captioner.bundle.files import (
     check_replaceable,
     check_tensors,
     expected_tensors,
@@ -18,7 +18,7 @@ from captioner.bundle_files import (
     to_16_bits,
     write_files,
 )
-from captioner.bundle_json import (
+from captioner.bundle.json_files import (
     CONFIDENCE,
     FORMAT_VERSION,
     LABELS,

@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 
 import captioner
-from captioner.bundle import DEFAULT_BUNDLE
+from captioner.bundle.bundle import DEFAULT_BUNDLE
 from captioner.captioner import Captioner
 from captioner.confidence import wording
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = Path(__file__).parents[3] / "examples"
 PAPER = {"Bleu_2": 0.457, "Bleu_3": 0.314, "Bleu_4": 0.213, "METEOR": 0.203}
 """The best of each column for Flickr8k in Xu et al. 2015, table 1, except BLEU-1: 0.67 there, 0.669 here."""
 

@@ -1,0 +1,1 @@
+"""Bundle: a captioner on disk. The bundles that ship are data, in captioner/bundles."""
