@@ -300,7 +300,7 @@ class PlainLines:
         self._translator = translator
 
     def photo(self, path: Path, captions: "Sequence[Caption]", maps: "Sequence[np.ndarray] | None" = None) -> None:
-        from captioner.confidence import wording
+        from captioner.confidence.wording import wording
 
         texts = [caption.text for caption in captions]
         if self._translator is not None:

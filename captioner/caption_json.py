@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from captioner.confidence import wording
+from captioner.confidence.wording import wording
 
 if TYPE_CHECKING:
     from captioner.captioner import Caption  # imports torch, which drawing does not need

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from captioner.bundle.bundle import Bundle, save_bundle
-from captioner.confidence import ConfidenceModel, Logistic, PhotoLikeness
+from captioner.confidence.model import ConfidenceModel, Logistic, PhotoLikeness
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.labels.names import IMAGENET, read_label_names
 from captioner.model.encoders import encoder_spec, pretrained_network

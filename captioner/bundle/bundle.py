@@ -27,7 +27,7 @@ from captioner.bundle.json_files import (
     load_vocabulary,
     read_config,
 )
-from captioner.confidence import ConfidenceModel
+from captioner.confidence.model import ConfidenceModel
 from captioner.config import DEFAULT_BUNDLE, CaptionerConfig, DecodingOptions
 from captioner.errors import BundleError, ConfigError
 from captioner.labels.names import LabelNames, read_label_names

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from captioner.confidence import ConfidenceModel
+from captioner.confidence.model import ConfidenceModel
 from captioner.errors import BundleError, ConfigError
 from captioner.text.json_values import parse_json
 from captioner.text.vocabulary import Vocabulary

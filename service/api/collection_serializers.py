@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from captioner.confidence import wording
+from captioner.confidence.wording import wording
 from service.api.collection_schemas import (
     AdditionDocument,
     CollectionDocument,

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
 
-from captioner.confidence import LIKELY, SURE
+from captioner.confidence.wording import LIKELY, SURE
 from captioner.config import DecodingOptions
 from captioner.errors import ConfigError
 from service.api.maps import Map, Maps

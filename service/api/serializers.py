@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from captioner.caption_json import labels_json, plain_numbers, word_label, word_label_json
 from captioner.captioner import Caption
-from captioner.confidence import wording
+from captioner.confidence.wording import wording
 from captioner.translation.serialise import translation_json
 from service.api.schemas import (
     Alphas,

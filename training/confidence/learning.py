@@ -1,9 +1,9 @@
 """Fit a captioner's confidence model on its captions of validation photos.
 
 `training.confidence.rightness` judges these captions by people's captions. One logistic regression predicts right
-captions from features of the search (`captioner.confidence`), another predicts right words, and a third tells photos
-from drawn pictures. The reported scores are cross-validated by photo: each confidence comes from a model that was not
-fitted on that photo.
+captions from features of the search (`captioner.confidence.features`), another predicts right words, and a third tells
+photos from drawn pictures. The reported scores are cross-validated by photo: each confidence comes from a model that
+was not fitted on that photo.
 """
 
 from collections import Counter
@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 from captioner.bundle.json_files import CONFIDENCE
 from captioner.captioner import Caption, Captioner
-from captioner.confidence import ConfidenceModel, Logistic, PhotoLikeness, caption_features, word_features
+from captioner.confidence.features import caption_features, word_features
+from captioner.confidence.model import ConfidenceModel, Logistic, PhotoLikeness
 from captioner.errors import CaptionerError, DataError, ImageError
 from captioner.files import write_json
 from captioner.text.counting import counted

@@ -3,10 +3,10 @@
     python -m training.recipes.correcting --data data/flickr8k --output runs/correcting
 
 For each seed, photos of the training split are drawn as a collection, and the captioner captions them. Then
-`captioner.correction_order` or chance chooses which photos to correct; the first caption that a person wrote is the
-correction. The captioner trains on these alone, as the service trains on a collection, and is evaluated on the test
-split. A measured variant is not trained again, and a stopped one resumes. Output, in --output: table.md, table.json,
-and a folder for each collection and each variant.
+`captioner.confidence.correction_order` or chance chooses which photos to correct; the first caption that a person wrote
+is the correction. The captioner trains on these alone, as the service trains on a collection, and is evaluated on the
+test split. A measured variant is not trained again, and a stopped one resumes. Output, in --output: table.md,
+table.json, and a folder for each collection and each variant.
 """
 
 import argparse
@@ -23,8 +23,8 @@ import numpy as np
 
 import captioner
 from captioner.captioner import Captioner
+from captioner.confidence.correction_order import correction_order
 from captioner.config import DEFAULT_BUNDLE
-from captioner.correction_order import correction_order
 from captioner.errors import DataError, ImageError
 from captioner.files import atomic_file, read_json, write_atomically, write_json
 from training.data.records import ImageRecord, read_records

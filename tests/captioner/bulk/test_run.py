@@ -24,7 +24,7 @@ from captioner import load
 from captioner.bulk.run import BulkOptions, caption_in_bulk
 from captioner.bundle.bundle import load_bundle, save_bundle
 from captioner.captioner import Captioner
-from captioner.confidence import PhotoLikeness
+from captioner.confidence.model import PhotoLikeness
 from captioner.errors import ConfigError
 from tests.support.confidence_models import drawn_model
 

@@ -9,7 +9,7 @@ from PIL import Image
 import captioner
 from captioner.bundle.bundle import DEFAULT_BUNDLE
 from captioner.captioner import Captioner
-from captioner.confidence import wording
+from captioner.confidence.wording import wording
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 PAPER = {"Bleu_2": 0.457, "Bleu_3": 0.314, "Bleu_4": 0.213, "METEOR": 0.203}

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from captioner.captioner import Captioner
-from captioner.confidence import UNDESCRIBABLE_CONFIDENCE
+from captioner.confidence.model import UNDESCRIBABLE_CONFIDENCE
 from captioner.config import DecodingOptions
 from tests.support.confidence_models import drawn_model
 from tests.support.pictures import picture_bytes

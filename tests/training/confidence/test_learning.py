@@ -11,7 +11,7 @@ from PIL import Image
 
 from captioner.bundle.bundle import load_bundle, save_bundle
 from captioner.captioner import Captioner
-from captioner.confidence import ConfidenceModel
+from captioner.confidence.model import ConfidenceModel
 from captioner.config import DecodingOptions
 from captioner.errors import DataError
 from tests.support.confidence_models import drawn_model

@@ -8,53 +8,24 @@ validation photos: one tells photos from other pictures by the annotations, one 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
+from captioner.confidence.features import UNKNOWN, ScoredCaption, caption_features, word_features
 from captioner.errors import ConfigError
 from captioner.text.json_values import is_number
 from captioner.text.lexicon import ENGLISH, Language, UnlistedLanguage
 
 FORMAT_VERSION = 1
-SURE, LIKELY = 0.8, 0.5
-"""Minimum confidence of a caption or a word called sure, and of one called likely; a lower one is a guess."""
 UNDESCRIBABLE_CONFIDENCE = 0.02
 """Maximum confidence in a caption of a picture that is blank, or of text, which the captioner cannot read."""
 _UNDESCRIBABLE = {"blank", "text"}  # kinds of warnings
 _MAX_NUMBER, _MIN_SCALE = 1e12, 1e-12
 """Limits of the numbers in a file: no feature overflows within them, so a confidence is never NaN."""
-_UNKNOWN = math.nan
-
-
-class ScoredCaption(Protocol):
-    """Attributes of `captioner.captioner.Caption` that confidence depends on."""
-
-    words: tuple[str, ...]
-    tokens: tuple[int, ...]
-    gates: np.ndarray
-    word_log_probs: np.ndarray
-    agreement: np.ndarray | None
-    labels: Sequence[Any]
-    """Each with `name` and `probability`."""
-    word_labels: tuple[int | None, ...]
-
-    @property
-    def warnings(self) -> Sequence[Any]:
-        """Each with `kind`."""
-
-    @property
-    def spreads(self) -> np.ndarray: ...
 
 
 Caption = TypeVar("Caption", bound=ScoredCaption)
-
-
-def wording(confidence: float | None) -> str | None:
-    """Return the word for a confidence: sure, likely or guess; None if there is no confidence."""
-    if confidence is None:
-        return None
-    return "sure" if confidence >= SURE else "likely" if confidence >= LIKELY else "guess"
 
 
 @dataclass(frozen=True)
@@ -71,7 +42,7 @@ class Logistic:
         """Return a probability, 0 to 1. values: feature name -> value; others are ignored, missing ones are unknown."""
         logit = self.intercept
         for name, mean, scale, weight in zip(self.features, self.means, self.scales, self.weights, strict=True):
-            value = values.get(name, _UNKNOWN)
+            value = values.get(name, UNKNOWN)
             if math.isfinite(value):
                 logit += weight * (value - mean) / scale
         return _sigmoid(logit)
@@ -187,130 +158,6 @@ class ConfidenceModel:
         language = ENGLISH if function_words is None else UnlistedLanguage(frozenset(function_words))
         caption, word = (Logistic.from_json(values.get(name), name) for name in ("caption", "word"))
         return cls(PhotoLikeness.from_json(values.get("photo")), caption, word, language, learned)
-
-
-def caption_features(caption: ScoredCaption, language: Language, rank: int = 0) -> dict[str, float]:
-    """Return the features of a caption by name; NaN for unknown ones.
-
-    rank: rank among the captions of its photo, 0 for the best.
-    """
-    kinds = [language.kind_of(word) for word in caption.words]
-    nouns = [index for index, kind in enumerate(kinds) if kind == "noun"] or list(range(len(kinds)))
-    log_probs = caption.word_log_probs.astype(float)
-    agreement, rarities = _agreement(caption), _rarities(caption)
-    from_labels = np.array([_label_probability(caption, index) for index in nouns])
-    support = np.array([_label_support(caption, index, language) for index in nouns])
-    repeated = len(nouns) - len({caption.words[index] for index in nouns})
-    return {
-        "best": float(rank == 0),
-        "log_prob": _mean(log_probs),
-        "lowest_log_prob": _min(log_probs),
-        "noun_log_prob": _mean(log_probs[nouns]),
-        "lowest_noun_log_prob": _min(log_probs[nouns]),
-        "agreement": _mean(agreement),
-        "noun_agreement": _mean(agreement[nouns]),
-        "lowest_noun_agreement": _min(agreement[nouns]),
-        "noun_spread": _mean(caption.spreads[nouns]),
-        "noun_gate": _mean(caption.gates[nouns]),
-        "noun_rarity": _mean(rarities[nouns]),
-        "rarest_noun": -_min(-rarities[nouns]),
-        "nouns": float(sum(kind == "noun" for kind in kinds)),
-        "words": float(len(kinds)),
-        "repeated_nouns": float(repeated),
-        **_label_features(caption),
-        "nouns_from_labels": _mean(np.where(np.isnan(from_labels), _UNKNOWN, from_labels > 0)),
-        "noun_label_probability": _mean(from_labels),
-        "label_support": _mean(support),
-        "least_label_support": _min(support),
-    }
-
-
-def word_features(caption: ScoredCaption, language: Language, rank: int = 0) -> list[dict[str, float]]:
-    """Return the features of each word of a caption by name; NaN for unknown ones.
-
-    rank: rank among the captions of its photo, 0 for the best.
-    """
-    kinds = [language.kind_of(word) for word in caption.words]
-    log_probs, spreads, rarities = caption.word_log_probs.astype(float), caption.spreads, _rarities(caption)
-    agreement = _agreement(caption)
-    shared = {
-        "best": float(rank == 0),
-        "caption_log_prob": _mean(log_probs),
-        "caption_agreement": _mean(agreement),
-        "words": float(len(kinds)),
-        **_label_features(caption),
-    }
-    return [
-        {
-            **shared,
-            "log_prob": log_probs[index],
-            "agreement": agreement[index],
-            "spread": spreads[index],
-            "gate": float(caption.gates[index]),
-            "rarity": rarities[index],
-            "place": index / len(kinds),
-            "repeated": float(caption.words[index] in caption.words[:index]),
-            "label_probability": _label_probability(caption, index),
-            "label_support": _label_support(caption, index, language),
-            **{name: float(kind == name) for name in ("noun", "verb", "adjective", "number")},
-        }
-        for index, kind in enumerate(kinds)
-    ]
-
-
-def _rarities(caption: ScoredCaption) -> np.ndarray:
-    """Return the logarithm [T] of each word's frequency rank: vocabularies are sorted by frequency."""
-    return np.log(np.array(caption.tokens, float) + 1)
-
-
-def _label_features(caption: ScoredCaption) -> dict[str, float]:
-    """Return the features of the photo's labels; unknown for captioners without labels."""
-    labels = caption.labels
-    if not labels:
-        return {"top_label": _UNKNOWN, "label_entropy": _UNKNOWN}
-    probabilities = np.array([label.probability for label in labels], float)
-    return {
-        "top_label": float(probabilities.max()),
-        "label_entropy": float(-(probabilities * np.log(probabilities + 1e-9)).sum()),
-    }
-
-
-def _label_probability(caption: ScoredCaption, index: int) -> float:
-    """Return the probability of the label that a word came from; 0 if from none, unknown without labels."""
-    labels = caption.labels
-    if not labels or not caption.word_labels:
-        return _UNKNOWN
-    label = caption.word_labels[index]
-    return 0.0 if label is None else float(labels[label].probability)
-
-
-def _label_support(caption: ScoredCaption, index: int, language: Language) -> float:
-    """Return the probability of the labels that a word names or is a hypernym of; unknown without labels."""
-    if not caption.labels:
-        return _UNKNOWN
-    word = caption.words[index]
-    return float(
-        sum(
-            label.probability
-            for label in caption.labels
-            if any(language.same(word, name_word) for name_word in label.name.lower().split())
-        )
-    )
-
-
-def _agreement(caption: ScoredCaption) -> np.ndarray:
-    """Return the share [T] of the beam's other captions that contain each word; unknown if there is no other."""
-    if caption.agreement is None:
-        return np.full(len(caption.words), _UNKNOWN)
-    return caption.agreement.astype(float)
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean()) if len(values) else _UNKNOWN
-
-
-def _min(values: np.ndarray) -> float:
-    return float(values.min()) if len(values) else _UNKNOWN
 
 
 def _sigmoid(logit: float) -> float:

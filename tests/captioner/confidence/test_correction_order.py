@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from captioner.correction_order import correction_order
+from captioner.confidence.correction_order import correction_order
 
 SURE, DOUBTFUL = 0.9, 0.2
 

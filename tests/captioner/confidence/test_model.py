@@ -1,4 +1,4 @@
-"""Features of a caption become its confidence, a probability."""
+"""A confidence model gives captions and words probabilities, is written as JSON and checked when read."""
 
 import json
 import math
@@ -9,41 +9,13 @@ import pytest
 
 from captioner.caption_json import photo_json
 from captioner.captioner import Captioner
-from captioner.confidence import (
-    LIKELY,
-    SURE,
-    UNDESCRIBABLE_CONFIDENCE,
-    ConfidenceModel,
-    Logistic,
-    PhotoLikeness,
-    caption_features,
-    word_features,
-    wording,
-)
+from captioner.confidence.model import UNDESCRIBABLE_CONFIDENCE, ConfidenceModel, Logistic, PhotoLikeness
 from captioner.config import DecodingOptions
 from captioner.errors import ConfigError
-from captioner.images.photo import ImageFrame
-from captioner.images.warnings import PhotoWarning
-from captioner.labels.reader import PhotoLabel
-from captioner.text.lexicon import ENGLISH, UnlistedLanguage
-from tests.support.confidence_models import drawn_model
-from tests.support.maps import caption_of
+from captioner.text.lexicon import UnlistedLanguage
+from tests.support.confidence_models import caption_with_agreement, drawn_model
 
 MEAN = np.zeros(3, np.float32)
-
-
-def a_caption(text: str = "a dog runs on the red grass", *kinds_of_warnings: str):
-    warnings = tuple(PhotoWarning(kind, "A reason.") for kind in kinds_of_warnings)
-    caption = caption_of(text, ImageFrame(10, 10, (0, 0, 10, 10), warnings))
-    return replace(caption, agreement=np.linspace(0, 1, len(caption.words)))
-
-
-@pytest.mark.parametrize(
-    ("confidence", "called"),
-    [(None, None), (0.0, "guess"), (LIKELY - 1e-9, "guess"), (LIKELY, "likely"), (SURE, "sure"), (1.0, "sure")],
-)
-def test_confidence_levels_are_named_by_probability(confidence, called):
-    assert wording(confidence) == called
 
 
 def test_unknown_features_count_as_their_mean():
@@ -54,7 +26,7 @@ def test_unknown_features_count_as_their_mean():
 
 
 def test_content_words_have_a_confidence_and_others_have_none():
-    caption = a_caption()
+    caption = caption_with_agreement()
     (scored,) = drawn_model(3, caption=0.0, word=1.0).with_confidence([caption], MEAN)
     assert scored.confidence == pytest.approx(0.5)
     confidences = dict(zip(scored.words, scored.word_confidences, strict=True))
@@ -67,7 +39,9 @@ def test_content_words_have_a_confidence_and_others_have_none():
 def test_a_picture_unlike_photos_lowers_every_confidence():
     trusting = drawn_model(3, caption=5.0, word=5.0)
     model = replace(trusting, photo=PhotoLikeness((10.0, 0.0, 0.0), -5.0))
-    noise, photo = (model.with_confidence([a_caption()], np.array([first, 0, 0]))[0] for first in (0.0, 1.0))
+    noise, photo = (
+        model.with_confidence([caption_with_agreement()], np.array([first, 0, 0]))[0] for first in (0.0, 1.0)
+    )
     assert noise.confidence < 0.01 and max(filter(None, noise.word_confidences)) < 0.01
     assert photo.confidence > 0.95
 
@@ -75,40 +49,11 @@ def test_a_picture_unlike_photos_lowers_every_confidence():
 @pytest.mark.parametrize("kind", ["blank", "text"])
 def test_captions_of_blank_pictures_and_pages_of_text_are_guesses(kind):
     model = drawn_model(3, caption=5.0, word=5.0)
-    (scored,) = model.with_confidence([a_caption("a dog", kind)], MEAN)
+    (scored,) = model.with_confidence([caption_with_agreement("a dog", kind)], MEAN)
     assert scored.confidence == UNDESCRIBABLE_CONFIDENCE
     assert scored.word_confidences == (None, UNDESCRIBABLE_CONFIDENCE)
-    (cut_short,) = model.with_confidence([a_caption("a dog", "cut_short")], MEAN)
+    (cut_short,) = model.with_confidence([caption_with_agreement("a dog", "cut_short")], MEAN)
     assert cut_short.confidence > 0.9
-
-
-def test_features_of_a_caption_and_its_words_are_computed():
-    caption = replace(a_caption("a dog and a dog"), word_log_probs=np.array([-1, -2, -3, -4, -6.0]))
-    features = caption_features(caption, ENGLISH)
-    assert features["log_prob"] == pytest.approx(-3.2) and features["noun_log_prob"] == -4
-    assert features["lowest_noun_log_prob"] == -6 and features["nouns"] == 2 and features["repeated_nouns"] == 1
-    assert features["noun_agreement"] == pytest.approx(0.625) and features["lowest_noun_agreement"] == 0.25
-    assert math.isnan(features["top_label"]) and math.isnan(features["nouns_from_labels"])
-    words = word_features(caption, ENGLISH)
-    assert [word["noun"] for word in words] == [0, 1, 0, 0, 1]
-    assert [word["repeated"] for word in words] == [0, 0, 0, 1, 1]
-    assert [word["log_prob"] for word in words] == [-1, -2, -3, -4, -6]
-    alone = word_features(replace(caption, agreement=None), ENGLISH)
-    assert all(math.isnan(word["agreement"]) for word in alone)
-    without_nouns = caption_features(caption, UnlistedLanguage(frozenset(caption.words)))
-    assert without_nouns["noun_log_prob"] == pytest.approx(-3.2) and without_nouns["nouns"] == 0
-
-
-def test_labels_of_the_photo_become_features_where_there_are_some():
-    labels = PhotoLabel("Welsh spaniel", 0.5), PhotoLabel("toy terrier", 0.25), PhotoLabel("cup", 0.125)
-    caption = replace(a_caption("a dog and a cup"), labels=labels, word_labels=(None, None, None, None, 2))
-    features = caption_features(caption, ENGLISH)
-    assert features["top_label"] == 0.5 and features["noun_label_probability"] == 0.0625
-    assert features["nouns_from_labels"] == 0.5
-    assert features["label_support"] == pytest.approx((0.75 + 0.125) / 2) and features["least_label_support"] == 0.125
-    words = word_features(caption, ENGLISH)
-    assert [word["label_probability"] for word in words] == [0, 0, 0, 0, 0.125]
-    assert [word["label_support"] for word in words] == [0, 0.75, 0, 0, 0.125]  # a spaniel is a dog
 
 
 # --- the file
