@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from captioner import load_translator
-from captioner.arguments import add_arguments, count
 from captioner.bulk.cli import (
     add_bulk_arguments,
     caption_to_files,
@@ -23,7 +22,8 @@ from captioner.bulk.cli import (
     reject_bulk_arguments,
     writes_files,
 )
-from captioner.collector import paused_collector
+from captioner.commands.arguments import add_arguments, count
+from captioner.commands.collector import paused_collector
 from captioner.config import MANY_PHOTOS, RUNTIMES, DecodingOptions, choose_runtime
 from captioner.errors import CaptionerError, ConfigError, ImageError, TextError
 

@@ -10,9 +10,9 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from captioner.collector import paused_collector
+from captioner.commands.collector import paused_collector
+from captioner.commands.extras import needs_extra
 from captioner.errors import CaptionerError, ConfigError
-from captioner.extras import needs_extra
 
 if TYPE_CHECKING:  # commands import the rest of the package, which needs an extra
     from service.settings import Settings

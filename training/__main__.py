@@ -11,8 +11,8 @@ import io
 import sys
 from contextlib import nullcontext, redirect_stderr
 
+from captioner.commands.extras import needs_extra
 from captioner.errors import CaptionerError, ConfigError, is_full_disk
-from captioner.extras import needs_extra
 from captioner.ranks import Ranks
 from training.arguments import INTERRUPTED, make_parser
 from training.fit_command import check, fit

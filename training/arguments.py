@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from captioner.arguments import add_arguments
+from captioner.commands.arguments import add_arguments
 from captioner.config import RUNTIMES, CaptionerConfig, DecodingOptions
 from captioner.translation.config import NOT_OF_TRANSLATORS, TranslatorConfig
 from training.options import PRESETS, TRANSLATOR_PRESETS, FitOptions, TranslatorOptions

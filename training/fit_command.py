@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from captioner.arguments import from_arguments, given_arguments
 from captioner.bundle.json_files import LABELS, load_metrics, load_vocabulary
+from captioner.commands.arguments import from_arguments, given_arguments
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.errors import ConfigError
 from captioner.labels.names import LabelNames, imagenet_names, read_label_names

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from captioner import load_translator
-from captioner.arguments import count
 from captioner.bulk.formats import BESIDE_PHOTOS, EXPORT_SUFFIXES, FORMATS, format_of
+from captioner.commands.arguments import count
 from captioner.config import ON_CONFLICT, SIDECAR_ENDINGS
 from captioner.errors import CaptionerError, ConfigError
 from captioner.text.counting import counted

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+from captioner.commands.extras import how_to_install
 from captioner.errors import ConfigError, ImageError
 from captioner.exports.copy_checks import CopyDiffers, check_copy
-from captioner.extras import how_to_install
 from captioner.files import write_atomically
 from captioner.images.warnings import PhotoWarning
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from captioner import load_translator
-from captioner.arguments import add_arguments, count
+from captioner.commands.arguments import add_arguments, count
 from captioner.config import DecodingOptions
 from captioner.errors import CaptionerError, ConfigError, TextError
 

@@ -23,8 +23,8 @@ from pycocoevalcap.meteor import meteor
 from pycocoevalcap.rouge.rouge import Rouge
 from pycocoevalcap.tokenizer import ptbtokenizer
 
+from captioner.commands.extras import how_to_install
 from captioner.errors import CaptionerError, DataError
-from captioner.extras import how_to_install
 from captioner.text.counting import counted
 
 METRICS = ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "METEOR", "ROUGE_L", "CIDEr")

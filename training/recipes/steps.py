@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from captioner.commands.extras import needs_extra
 from captioner.errors import CaptionerError, DataError
-from captioner.extras import needs_extra
 from captioner.files import read_json, write_json
 from training.evaluation.folder import make_folder
 

@@ -5,7 +5,7 @@ import sys
 from dataclasses import replace
 from typing import Any
 
-from captioner.arguments import given_arguments
+from captioner.commands.arguments import given_arguments
 from captioner.config import DecodingOptions
 from captioner.ranks import Ranks
 from captioner.text.counting import counted

@@ -5,7 +5,7 @@ import json
 import sys
 from typing import Any
 
-from captioner.arguments import given_arguments
+from captioner.commands.arguments import given_arguments
 from training.options import TranslatorOptions, choose_translator_options, read_options
 from training.runs.resuming import check_kind
 from training.translation.parallel_text import read_parallel

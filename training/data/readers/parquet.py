@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from captioner.commands.extras import how_to_install
 from captioner.errors import DataError
-from captioner.extras import how_to_install
 from training.data.readers.caption_files import CaptionFiles, with_splits
 from training.data.readers.fields import Fields, explain_missing, find_fields
 from training.data.readers.files import report_unused

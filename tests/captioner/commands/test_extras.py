@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
+from captioner.commands.extras import how_to_install, needs_extra
 from captioner.errors import ConfigError
-from captioner.extras import how_to_install, needs_extra
 
 
 def test_the_advice_names_the_extra_and_the_single_package():

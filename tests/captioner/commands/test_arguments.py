@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from captioner.arguments import add_arguments, field_docs, from_arguments
+from captioner.commands.arguments import add_arguments, field_docs, from_arguments
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.errors import ConfigError
 

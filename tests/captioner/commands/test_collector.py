@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from captioner.collector import paused_collector
+from captioner.commands.collector import paused_collector
 
 
 class Cycle:
