@@ -34,7 +34,8 @@ from benchmarks.textbook import (
 from benchmarks.timing import Contestant, Spread, ratio, time_in_turns
 from captioner.captioner import Captioner
 from captioner.config import CaptionerConfig
-from captioner.images.photo import fit_image, open_image
+from captioner.images.fitting import fit_image
+from captioner.images.photo import open_image
 from captioner.model.decoder import Decoder
 from captioner.text.vocabulary import SPECIAL_WORDS, Vocabulary
 from training.data.records import ImageRecord

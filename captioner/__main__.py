@@ -32,7 +32,7 @@ if TYPE_CHECKING:  # these import torch, which `--help` should not wait for
 
     from captioner.captioner import Caption, Captioner
     from captioner.images.finding import SkippedFiles
-    from captioner.images.photo import ImageFrame
+    from captioner.images.fitting import ImageFrame
     from captioner.translation.translator import Translator
 
 BAD_INPUT = 2

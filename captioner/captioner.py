@@ -17,7 +17,8 @@ from captioner.bundle.bundle import Bundle
 from captioner.config import DecodingOptions
 from captioner.decoding import Hypotheses, decode
 from captioner.errors import ConfigError
-from captioner.images.photo import ImageFrame, ImageSource, is_opened, open_image, prepare_image
+from captioner.images.fitting import ImageFrame, prepare_image
+from captioner.images.photo import ImageSource, is_opened, open_image
 from captioner.images.scaled import needed_side
 from captioner.images.warnings import PhotoWarning
 from captioner.labels.reader import LabelledWords, LabelReader, PhotoLabel

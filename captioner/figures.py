@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from captioner.errors import ConfigError
-from captioner.images.photo import ImageFrame
+from captioner.images.fitting import ImageFrame
 from captioner.overlays import check_photo, heat_map, maps_to_draw, scale_photo
 
 if TYPE_CHECKING:

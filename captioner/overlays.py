@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from captioner.errors import ConfigError, ImageError
-from captioner.images.photo import ImageFrame
+from captioner.images.fitting import ImageFrame
 from captioner.text.counting import counted
 
 if TYPE_CHECKING:

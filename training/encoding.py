@@ -10,7 +10,7 @@ import numpy as np
 
 from captioner.config import DecodingOptions
 from captioner.errors import ConfigError, DataError
-from captioner.images.photo import ImageFrame
+from captioner.images.fitting import ImageFrame
 from captioner.model.encoders import Encoder
 from captioner.model.network import CaptionModel
 from captioner.model.weights import tensors_sha256

@@ -14,7 +14,7 @@ from torch import Tensor
 from captioner.captioner import Caption, captions_of, nouns_of
 from captioner.config import DecodingOptions
 from captioner.decoding import decode
-from captioner.images.photo import ImageFrame
+from captioner.images.fitting import ImageFrame
 from captioner.model.network import CaptionModel
 from captioner.ranks import ALONE, Ranks
 from captioner.text.vocabulary import Vocabulary

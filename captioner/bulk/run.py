@@ -33,7 +33,7 @@ from captioner.errors import ConfigError, DataError, ImageError, TextError
 from captioner.exports.copies import require_exiv2, write_copy
 from captioner.exports.sidecars import sidecar_text, write_sidecar
 from captioner.images.finding import SkippedFiles
-from captioner.images.photo import ImageFrame
+from captioner.images.fitting import ImageFrame
 from captioner.images.warnings import PhotoWarning
 from captioner.ranks import ALONE, Ranks, connected
 from captioner.text.name_set import NameSet

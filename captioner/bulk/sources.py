@@ -20,7 +20,8 @@ from captioner.errors import ImageError, ImageTooLarge
 from captioner.exports.names import path_parts
 from captioner.images.file_types import HEAD_BYTES
 from captioner.images.finding import SkippedFiles, is_image_name
-from captioner.images.photo import ImageFrame, open_image, prepare_image
+from captioner.images.fitting import ImageFrame, prepare_image
+from captioner.images.photo import open_image
 from captioner.images.scaled import needed_side
 from captioner.ranks import ALONE, Ranks
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from captioner.bundle.bundle import Bundle
 from captioner.bundle.files import check_replaceable, json_bytes, write_files
 from captioner.commands.extras import needs_extra
-from captioner.images.photo import PAD_COLOUR
+from captioner.images.fitting import PAD_COLOUR
 from captioner.model.tracing import PhotoNetwork, TracedStep
 from captioner.text.lexicon import kind_of
 from captioner.text.vocabulary import is_unspaced

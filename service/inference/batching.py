@@ -13,7 +13,7 @@ import numpy as np
 
 from captioner.captioner import Caption, Captioner
 from captioner.config import DecodingOptions
-from captioner.images.photo import ImageFrame
+from captioner.images.fitting import ImageFrame
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,8 @@ import captioner as captioner_package
 from captioner.caption_json import warnings_json
 from captioner.captioner import Captioner
 from captioner.config import DecodingOptions
-from captioner.images.photo import ImageFrame, open_image
+from captioner.images.fitting import ImageFrame
+from captioner.images.photo import open_image
 from service.inference.batching import Batcher, CaptionResult, DeadlinePassed, OnCaptionWords, Stopping
 from service.inference.collecting import CollectionCaptioning
 from service.inference.documents import to_stored

@@ -12,7 +12,8 @@ from PIL import Image
 
 from captioner.caption_json import warnings_json
 from captioner.errors import ImageError
-from captioner.images.photo import ImageFrame, open_image
+from captioner.images.fitting import ImageFrame
+from captioner.images.photo import open_image
 from service.inference.batching import CaptionResult, Stopping
 from service.inference.documents import to_stored
 from service.inference.switching import Serving

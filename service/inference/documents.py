@@ -7,7 +7,7 @@ import numpy as np
 
 from captioner.caption_json import DIGITS
 from captioner.captioner import Caption
-from captioner.images.photo import ImageFrame
+from captioner.images.fitting import ImageFrame
 from captioner.images.warnings import PhotoWarning
 from captioner.labels.reader import PhotoLabel
 

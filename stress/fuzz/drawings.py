@@ -10,7 +10,7 @@ from captioner.captioner import Caption
 from captioner.config import FITS
 from captioner.errors import ConfigError, ImageError
 from captioner.figures import figure_strip, occlusion_heading
-from captioner.images.photo import ImageFrame, fit_image
+from captioner.images.fitting import ImageFrame, fit_image
 from captioner.overlays import heat_map, overlay, scaled_to
 from stress.fuzz.kinds import WrongResult
 

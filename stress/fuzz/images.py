@@ -13,7 +13,8 @@ from PIL import Image, PngImagePlugin
 from captioner.config import FITS
 from captioner.errors import ImageError
 from captioner.images.extra_formats import is_extra
-from captioner.images.photo import open_image, prepare_image
+from captioner.images.fitting import prepare_image
+from captioner.images.photo import open_image
 from stress.fuzz.kinds import WrongResult
 from stress.fuzz.mutations import mutate_bytes
 

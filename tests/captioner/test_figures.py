@@ -9,7 +9,7 @@ from PIL import Image, ImageFont
 from captioner.captioner import Caption
 from captioner.errors import ConfigError
 from captioner.figures import figure_strip, occlusion_heading
-from captioner.images.photo import fit_image
+from captioner.images.fitting import fit_image
 from tests.support.maps import FITS, argmax, caption_of, peaked
 
 

@@ -23,7 +23,8 @@ from captioner.captioner import Caption, Captioner
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.errors import TextError
 from captioner.figures import figure_strip
-from captioner.images.photo import ImageFrame, open_image
+from captioner.images.fitting import ImageFrame
+from captioner.images.photo import open_image
 from captioner.model.network import CaptionModel
 from captioner.model.weights import LoadedWeights
 from captioner.overlays import overlay

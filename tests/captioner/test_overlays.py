@@ -9,7 +9,8 @@ from PIL import Image
 
 from captioner import overlays
 from captioner.errors import ConfigError, ImageError
-from captioner.images.photo import ImageFrame, _seen_box, fit_image, open_image
+from captioner.images.fitting import ImageFrame, _seen_box, fit_image
+from captioner.images.photo import open_image
 from captioner.overlays import _cached_axis, heat_map, overlay, save_overlays, scaled_to
 from tests.support.maps import FITS, argmax, caption_of, frame_of, peaked
 

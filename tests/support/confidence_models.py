@@ -6,7 +6,7 @@ import numpy as np
 
 from captioner.captioner import Caption
 from captioner.confidence.model import ConfidenceModel, Logistic, PhotoLikeness
-from captioner.images.photo import ImageFrame
+from captioner.images.fitting import ImageFrame
 from captioner.images.warnings import PhotoWarning
 from tests.support.maps import caption_of
 

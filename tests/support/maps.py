@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from captioner.captioner import Caption
-from captioner.images.photo import ImageFrame, fit_image
+from captioner.images.fitting import ImageFrame, fit_image
 
 FITS = ["squash", "crop", "pad"]
 

@@ -9,7 +9,8 @@ from PIL import Image
 
 from captioner.config import DecodingOptions
 from captioner.errors import ConfigError, DataError, ImageError, WeightsError
-from captioner.images.photo import fit_image, open_image
+from captioner.images.fitting import fit_image
+from captioner.images.photo import open_image
 from captioner.model.encoders import encoder_spec, pretrained_network
 from tests.support.shapes import SHAPES, draw_shapes, write_boxes
 from tests.support.training_setups import make_training_setup

@@ -7,7 +7,8 @@ from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
 
 from captioner.captioner import Captioner
-from captioner.images.photo import fit_image, open_image
+from captioner.images.fitting import fit_image
+from captioner.images.photo import open_image
 from tests.support.shapes import draw_shapes
 from training import validation
 from training.data.dataset import CaptionDataset

@@ -23,7 +23,8 @@ from tqdm import tqdm
 from captioner.config import CaptionerConfig
 from captioner.errors import ImageError
 from captioner.files import write_json
-from captioner.images.photo import ImageFrame, fit_image, frame_of, open_image
+from captioner.images.fitting import ImageFrame, fit_image, frame_of
+from captioner.images.photo import open_image
 from captioner.model.encoders import Encoder
 from captioner.model.runtime import multiplies_bfloat16
 from captioner.ranks import ALONE, Ranks

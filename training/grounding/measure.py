@@ -20,7 +20,7 @@ from tqdm import tqdm
 from captioner.captioner import Caption, Captioner
 from captioner.config import DecodingOptions
 from captioner.errors import DataError, ImageError
-from captioner.images.photo import ImageFrame
+from captioner.images.fitting import ImageFrame
 from captioner.model.decoder import Decoder
 from captioner.ranks import ALONE, Ranks
 from captioner.text.vocabulary import UNKNOWN, Vocabulary, tokenise

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from captioner.images.photo import ImageFrame
+from captioner.images.fitting import ImageFrame
 from captioner.text.vocabulary import tokenise
 from training.data.records import ImageRecord
 from training.grounding.boxes import BoxSet, phrases_of

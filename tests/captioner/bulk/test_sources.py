@@ -13,7 +13,8 @@ from PIL import Image
 from captioner.bulk.sources import Photo, expand_inputs, photos_at, read_square
 from captioner.errors import ImageError, ImageTooLarge
 from captioner.images.finding import SkippedFiles
-from captioner.images.photo import fit_image, open_image
+from captioner.images.fitting import fit_image
+from captioner.images.photo import open_image
 from captioner.ranks import ALONE, Ranks
 
 

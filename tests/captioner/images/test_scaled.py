@@ -8,7 +8,8 @@ from PIL import Image, ImageFilter
 
 from captioner.config import FITS
 from captioner.errors import ImageTooLarge
-from captioner.images.photo import is_opened, open_image, prepare_image
+from captioner.images.fitting import prepare_image
+from captioner.images.photo import is_opened, open_image
 from captioner.images.scaled import FULL_SIZE, full_size, needed_side
 
 SIZE = 96

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from captioner.images.photo import fit_image, open_image, prepare_image
+from captioner.images.fitting import fit_image, prepare_image
+from captioner.images.photo import open_image
 from captioner.images.warnings import find_warnings, is_blank
 
 HEIGHT, WIDTH = 360, 480

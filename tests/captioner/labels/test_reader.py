@@ -9,7 +9,7 @@ from captioner.caption_json import photo_json
 from captioner.captioner import Captioner, captions_of
 from captioner.decoding import Hypotheses
 from captioner.errors import BundleError
-from captioner.images.photo import ImageFrame
+from captioner.images.fitting import ImageFrame
 from captioner.labels.names import LabelNames
 from captioner.labels.reader import LabelReader
 from captioner.model.label_attention import LabelAttention

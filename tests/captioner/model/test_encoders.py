@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from captioner.errors import ConfigError
-from captioner.images.photo import fit_image, open_image
+from captioner.images.fitting import fit_image
+from captioner.images.photo import open_image
 from captioner.model.encoders import ENCODERS, Encoder, encoder_spec, pretrained_network
 from captioner.model.weights import tensors_sha256
 

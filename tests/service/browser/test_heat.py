@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from captioner.images.photo import ImageFrame
+from captioner.images.fitting import ImageFrame
 from captioner.overlays import heat_map, overlay
 from tests.support.visits import DOGS, EXAMPLES, away, caption, document_of, heat_on, screenshot
 

@@ -13,7 +13,7 @@ from playwright.sync_api import Locator, Page, expect
 
 import captioner
 from captioner.captioner import Captioner
-from captioner.images.photo import ImageFrame
+from captioner.images.fitting import ImageFrame
 from captioner.overlays import heat_map
 from service.settings import Settings
 from tests.support.serving import serving

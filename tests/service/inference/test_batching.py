@@ -9,7 +9,7 @@ import pytest
 
 from captioner.captioner import Captioner
 from captioner.config import DecodingOptions
-from captioner.images.photo import ImageFrame
+from captioner.images.fitting import ImageFrame
 from service.inference.batching import BACKGROUND_BATCH_SIZE, Batcher, DeadlinePassed, QueueFull, Stopping
 
 FRAME = ImageFrame(64, 64, (0.0, 0.0, 64.0, 64.0))

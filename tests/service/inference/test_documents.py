@@ -9,7 +9,7 @@ import pytest
 
 from captioner.caption_json import plain_numbers
 from captioner.captioner import Caption
-from captioner.images.photo import ImageFrame
+from captioner.images.fitting import ImageFrame
 from captioner.labels.reader import PhotoLabel
 from service.api.serializers import caption_document
 from service.inference.captioning import CaptionService

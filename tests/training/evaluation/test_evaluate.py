@@ -16,7 +16,8 @@ from PIL import Image
 from captioner.captioner import Caption, Captioner
 from captioner.config import DecodingOptions
 from captioner.errors import DataError
-from captioner.images.photo import ImageFrame, fit_image, open_image
+from captioner.images.fitting import ImageFrame, fit_image
+from captioner.images.photo import open_image
 from captioner.ranks import Ranks
 from captioner.text.vocabulary import SPECIAL_WORDS, Vocabulary
 from training.data.records import ImageRecord

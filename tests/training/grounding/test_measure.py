@@ -10,7 +10,7 @@ from PIL import Image
 
 from captioner.captioner import Caption, Captioner
 from captioner.errors import DataError
-from captioner.images.photo import ImageFrame, fit_image
+from captioner.images.fitting import ImageFrame, fit_image
 from training.data.records import ImageRecord
 from training.grounding import measure as measuring
 from training.grounding.boxes import BoxSet, PhotoBoxes, Phrase, Thing

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from captioner.images.photo import ImageFrame, fit_image, open_image
+from captioner.images.fitting import ImageFrame, fit_image
+from captioner.images.photo import open_image
 from training.grounding.regions import centre_in_boxes, centres_inside, coverage, union_area
 
 FITS = ["squash", "crop", "pad"]

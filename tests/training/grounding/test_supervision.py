@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from captioner.images.photo import ImageFrame
+from captioner.images.fitting import ImageFrame
 from captioner.text.vocabulary import SPECIAL_WORDS, Vocabulary
 from training.data.dataset import CaptionDataset
 from training.data.records import ImageRecord
