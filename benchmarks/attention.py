@@ -23,11 +23,11 @@ from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.errors import CaptionerError
 from captioner.model.allocator import keep_freed_memory
 from training.captioning import fit
+from training.data.boxes.box_set import BoxSet
+from training.data.boxes.readers.formats import read_boxes
 from training.data.records import DataSet, read_records
 from training.data.training_data import training_data
 from training.encoding import encode_features
-from training.grounding.boxes import BoxSet
-from training.grounding.readers.formats import read_boxes
 from training.options import FitOptions
 from training.random_streams import TRAINING_SUBSET, sample, stream
 from training.setup import TrainingSetup, build_model, choose_vocabulary, make_criterion

@@ -15,11 +15,11 @@ from captioner.images.photo import open_image
 from captioner.model.network import CaptionModel
 from captioner.model.weights import tensors_sha256
 from captioner.ranks import ALONE, Ranks
+from training.data.boxes.supervision import teaching_boxes
 from training.data.dataset import Batch
 from training.data.mixing import spread
 from training.data.records import records_sha256
 from training.encoding import Features, stages_before_fine_tuning
-from training.grounding.supervision import teaching_boxes
 from training.loop import train
 from training.options import FitOptions, Phase, at_batch, phases
 from training.progress import ReportProgress, ignore_progress

@@ -17,14 +17,14 @@ from captioner.model.weights import tensors_sha256
 from captioner.ranks import ALONE, Ranks
 from captioner.text.counting import counted
 from captioner.text.vocabulary import Vocabulary
+from training.data.boxes.box_set import SAME_NAME, BoxSet
+from training.data.boxes.supervision import Regions, count_supervised, regions_of, teaching_boxes
 from training.data.dataset import CaptionDataset
 from training.data.features import FeatureCache, FeatureView, encode, fill_cache, open_cache, precision_on
 from training.data.mixing import Balance, Part, parts_of
 from training.data.records import ImageRecord
 from training.data.replay import ReplayDataset
 from training.data.training_data import Split, TrainingData
-from training.grounding.boxes import SAME_NAME, BoxSet
-from training.grounding.supervision import Regions, count_supervised, regions_of, teaching_boxes
 from training.options import FitOptions
 from training.progress import ReportProgress, ignore_progress
 from training.validation import Validator

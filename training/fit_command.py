@@ -66,9 +66,9 @@ def fit(options: argparse.Namespace, ranks: "Ranks") -> int:
     """Train a captioner. Returns the exit status: 0, or 130 if the run was interrupted."""
     from captioner.model.allocator import keep_freed_memory
     from training import captioning
+    from training.data.boxes.readers.formats import read_boxes
     from training.data.training_data import training_data
     from training.encoding import encode_features
-    from training.grounding.readers.formats import read_boxes
     from training.loop import Interrupted
     from training.progress import ProgressFile, ignore_progress
     from training.runs.run import CHECKPOINT, check_output

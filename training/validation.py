@@ -18,11 +18,11 @@ from captioner.images.fitting import ImageFrame
 from captioner.model.network import CaptionModel
 from captioner.ranks import ALONE, Ranks
 from captioner.text.vocabulary import Vocabulary
+from training.data.boxes.box_set import BoxSet
 from training.data.dataset import CaptionDataset
 from training.data.features import annotations_from
 from training.data.mixing import Part, parts_of
 from training.evaluation.metrics import tokenise_for_scoring
-from training.grounding.boxes import BoxSet
 from training.grounding.measure import ReferenceMaps, boxed_captions, ground_maps, teacher_forced_maps
 from training.reward import CiderReward
 

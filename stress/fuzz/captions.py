@@ -15,9 +15,9 @@ from PIL import Image
 from captioner.errors import DataError
 from stress.fuzz.kinds import WrongResult
 from stress.fuzz.mutations import json_bytes, mutate_bytes, mutate_text
+from training.data.boxes.box_set import phrases_of
+from training.data.boxes.readers.formats import read_boxes
 from training.data.records import READERS, read_records
-from training.grounding.boxes import phrases_of
-from training.grounding.readers.formats import read_boxes
 from training.inspection.report import inspect_data, render
 
 _PHOTOS = ("a.jpg", "b.jpg", "train/c.jpg", "images/d.jpg", "val2017/e.jpg", "ä.png")

@@ -24,10 +24,10 @@ from tests.training.conftest import THREE_STAGES, three_stages_spec
 from training import criterion, loop, validation
 from training import setup as training_setup
 from training.captioning import fit
+from training.data.boxes.readers.formats import read_boxes
 from training.data.readers.sentence_files import read_sentences
 from training.data.records import read_records
 from training.distributed import connect, disconnect
-from training.grounding.readers.formats import read_boxes
 from training.loop import Interrupted
 from training.options import FitOptions
 

@@ -15,10 +15,10 @@ from captioner.model.encoders import encoder_spec, pretrained_network
 from tests.support.shapes import SHAPES, draw_shapes, write_boxes
 from tests.support.training_setups import make_training_setup
 from training.data import features
+from training.data.boxes.box_set import BoxSet, PhotoBoxes, Thing
+from training.data.boxes.readers.formats import read_boxes
 from training.data.records import DataSet, ImageRecord, read_records
 from training.data.training_data import training_splits
-from training.grounding.boxes import BoxSet, PhotoBoxes, Thing
-from training.grounding.readers.formats import read_boxes
 from training.objectives import END_WORD
 from training.options import FitOptions
 

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from captioner.ranks import ALONE, BatchSlice, Ranks
 from captioner.text.vocabulary import END, PAD, START, Vocabulary
+from training.data.boxes.supervision import Regions
 from training.data.features import FeatureCache
 from training.data.mixing import Balance
 from training.data.records import ImageRecord
 from training.data.sentences import SentenceBatch
-from training.grounding.supervision import Regions
 from training.options import MAX_TRAINING_WORDS
 from training.random_streams import BATCH, ORDER, stream
 

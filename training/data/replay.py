@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from captioner.text.vocabulary import Vocabulary
+from training.data.boxes.supervision import Regions
 from training.data.dataset import CaptionDataset
 from training.data.features import FeatureCache
 from training.data.mixing import Balance
 from training.data.records import ImageRecord
-from training.grounding.supervision import Regions
 
 
 class ReplayDataset(CaptionDataset):

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 from captioner.config import CaptionerConfig
 from captioner.errors import ConfigError, DataError
+from training.data.boxes.box_set import BoxSet, without_ambiguous_names
+from training.data.boxes.supervision import teaching_boxes
 from training.data.mixing import names_of
 from training.data.records import DataSet, ImageRecord, draw_splits
-from training.grounding.boxes import BoxSet, without_ambiguous_names
-from training.grounding.supervision import teaching_boxes
 from training.options import FitOptions
 from training.random_streams import REPLAY, VALIDATION, sample, stream
 

@@ -9,11 +9,11 @@ from captioner.text.counting import counted
 from training.arguments import DECODING, read_data
 from training.confidence.rightness import summarise_wrong_nouns
 from training.confidence.scores import summarise_confidence
+from training.data.boxes.readers.formats import read_boxes
 from training.data.records import read_records
 from training.evaluation.compare import compare as compare_captioners
 from training.evaluation.evaluate import evaluate as evaluate_captioner
 from training.evaluation.metrics import METRICS
-from training.grounding.readers.formats import read_boxes
 from training.grounding.scores import in_one_line
 from training.progress import ProgressFile
 

@@ -29,11 +29,11 @@ from captioner.text.counting import counted
 from training.confidence.plots import confidence_plots
 from training.confidence.rightness import Judge, words_of_references
 from training.confidence.scores import score_confidences
+from training.data.boxes.box_set import BoxSet, without_ambiguous_names
 from training.data.records import ImageRecord
 from training.evaluation.folder import make_folder
 from training.evaluation.metrics import METRICS, Scores, check_references, score_captions
 from training.evaluation.page import draw_cards, render_page, write_file
-from training.grounding.boxes import BoxSet, without_ambiguous_names
 from training.grounding.measure import ground_captions, ground_occlusion_maps, ground_references
 from training.grounding.scores import Grounding
 

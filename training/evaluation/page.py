@@ -19,9 +19,9 @@ from captioner.images.photo import open_image
 from captioner.text.counting import counted
 from training.confidence.plots import Plot
 from training.confidence.rightness import Judge
+from training.data.boxes.box_set import Box, BoxSet
 from training.data.records import ImageRecord
 from training.evaluation.metrics import METRICS, Scores
-from training.grounding.boxes import Box, BoxSet
 from training.grounding.measure import outlines_of
 
 THUMBNAIL_SIDE = 320

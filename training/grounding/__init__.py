@@ -1,1 +1,1 @@
-"""Grounding: whether attention maps lie on the objects that words name, and attention supervision by boxes."""
+"""Grounding: whether attention maps lie on the objects that words name."""

@@ -24,10 +24,10 @@ from captioner.images.fitting import ImageFrame
 from captioner.model.decoder import Decoder
 from captioner.ranks import ALONE, Ranks
 from captioner.text.vocabulary import UNKNOWN, Vocabulary, tokenise
+from training.data.boxes.box_set import Box, BoxSet, PhotoBoxes, Phrase, phrases_named, phrases_of
+from training.data.boxes.regions import centre_in_boxes, centres_inside, coverage
 from training.data.dataset import pad_captions
 from training.data.records import ImageRecord
-from training.grounding.boxes import Box, BoxSet, PhotoBoxes, Phrase, phrases_named, phrases_of
-from training.grounding.regions import centre_in_boxes, centres_inside, coverage
 from training.grounding.scores import GroundingScores, MapScores, OcclusionGrounding, PhraseScore, size_of, summarise
 from training.options import MAX_TRAINING_WORDS
 from training.random_streams import OCCLUSION, sample, stream

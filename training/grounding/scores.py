@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from captioner.text.counting import counted
-from training.grounding.boxes import Box, BoxSet
-from training.grounding.regions import union_area
+from training.data.boxes.box_set import Box, BoxSet
+from training.data.boxes.regions import union_area
 
 SIZES = {"small": 1 / 16, "medium": 1 / 4, "large": 1.0}
 """Name of a size -> upper limit of the share of the photo that the boxes cover. Large has no limit.

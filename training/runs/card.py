@@ -4,8 +4,8 @@ from typing import Any
 
 from captioner.config import CaptionerConfig
 from captioner.text.counting import counted
+from training.data.boxes.supervision import teaching_boxes
 from training.data.mixing import parts_of
-from training.grounding.supervision import teaching_boxes
 from training.options import FitOptions
 from training.setup import TrainingSetup
 

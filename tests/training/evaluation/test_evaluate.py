@@ -20,12 +20,12 @@ from captioner.images.fitting import ImageFrame, fit_image
 from captioner.images.photo import open_image
 from captioner.ranks import Ranks
 from captioner.text.vocabulary import SPECIAL_WORDS, Vocabulary
+from training.data.boxes.box_set import BoxSet, PhotoBoxes, Thing
 from training.data.records import ImageRecord
 from training.evaluation import evaluate as evaluation
 from training.evaluation import page as evaluation_page
 from training.evaluation.evaluate import evaluate, write_evaluation
 from training.evaluation.metrics import METRICS, Scores
-from training.grounding.boxes import BoxSet, PhotoBoxes, Thing
 from training.grounding.measure import ground_captions
 from training.grounding.scores import Grounding, OcclusionGrounding
 

@@ -11,9 +11,10 @@ from PIL import Image
 from captioner.captioner import Caption, Captioner
 from captioner.errors import DataError
 from captioner.images.fitting import ImageFrame, fit_image
+from training.data.boxes.box_set import BoxSet, PhotoBoxes, Phrase, Thing
+from training.data.boxes.regions import coverage
 from training.data.records import ImageRecord
 from training.grounding import measure as measuring
-from training.grounding.boxes import BoxSet, PhotoBoxes, Phrase, Thing
 from training.grounding.measure import (
     attention_correctness,
     centre_gaussian,
@@ -25,7 +26,6 @@ from training.grounding.measure import (
     reference_maps,
     score_phrase,
 )
-from training.grounding.regions import coverage
 from training.grounding.scores import Grounding, MapScores, PhraseScore, in_one_line, size_of, summarise
 
 WHOLE = (0.0, 0.0, 1.0, 1.0)

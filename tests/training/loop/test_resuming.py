@@ -20,9 +20,9 @@ from tests.support.training_runs import ONE_PHASE, lines_of, state_of
 from tests.support.training_setups import make_training_setup
 from training import captioning, loop
 from training.captioning import fit
+from training.data.boxes.readers.formats import read_boxes
 from training.data.readers.sentence_files import read_sentences
 from training.data.records import read_records
-from training.grounding.readers.formats import read_boxes
 from training.loop import Interrupted
 from training.options import FitOptions
 from training.runs.resuming import APPLIED_TO_MODEL, compare_runs

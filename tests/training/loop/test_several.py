@@ -15,9 +15,9 @@ from tests.support.shapes import SHAPES, draw_shapes, write_boxes
 from tests.support.training_runs import ALL_PHASES, ONE_PHASE, assert_same_run, lines_of
 from tests.support.training_setups import make_training_setup
 from training.captioning import fit
+from training.data.boxes.box_set import BoxSet, PhotoBoxes, Thing
+from training.data.boxes.readers.formats import read_boxes
 from training.data.records import read_records
-from training.grounding.boxes import BoxSet, PhotoBoxes, Thing
-from training.grounding.readers.formats import read_boxes
 from training.loop import Interrupted
 from training.options import FitOptions
 from training.validation import Validator

@@ -16,8 +16,8 @@ from tests.support.training_runs import ALL_PHASES, ONE_PHASE, lines_of
 from tests.support.training_setups import make_training_setup
 from training import criterion
 from training.captioning import fit
+from training.data.boxes.readers.formats import read_boxes
 from training.data.records import read_records
-from training.grounding.readers.formats import read_boxes
 from training.loop import Interrupted
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from captioner.errors import DataError
+from training.data.boxes.readers import entities
 from training.data.readers import coco, karpathy
 from training.data.readers.caption_files import CaptionFiles, with_splits
 from training.data.readers.fields import explain_missing, find_fields, texts_of
@@ -15,7 +16,6 @@ from training.data.readers.files import read_json, report_unused
 from training.data.readers.listing import SPLIT_NAMES, Listing
 from training.data.readers.photos import PhotoFinder, is_photo, photo_folders
 from training.data.readers.rows import Rows
-from training.grounding.readers import entities
 
 LAYOUT = (
     'a .json with a list of {"image": ..., "caption": ...}, alone, as "data" or by split, or with {"photo.jpg":'

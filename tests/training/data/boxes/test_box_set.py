@@ -4,7 +4,15 @@ import shutil
 
 import pytest
 
-from training.grounding.boxes import SAME_NAME, BoxSet, PhotoBoxes, Phrase, Thing, phrases_of, without_ambiguous_names
+from training.data.boxes.box_set import (
+    SAME_NAME,
+    BoxSet,
+    PhotoBoxes,
+    Phrase,
+    Thing,
+    phrases_of,
+    without_ambiguous_names,
+)
 
 BOX = (0.1, 0.1, 0.5, 0.5)
 THING = Thing(frozenset({"dog"}), (BOX,), ("animal",))

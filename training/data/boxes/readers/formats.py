@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from captioner.errors import DataError
+from training.data.boxes.box_set import BoxSet
+from training.data.boxes.readers import entities, entities_release, instances
+from training.data.boxes.readers.shares import Tally
 from training.data.readers.files import read_json
-from training.grounding.boxes import BoxSet
-from training.grounding.readers import entities, entities_release, instances
-from training.grounding.readers.shares import Tally
 
 _GZIP = b"\x1f\x8b"
 

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from captioner.images.fitting import ImageFrame, fit_image
 from captioner.images.photo import open_image
-from training.grounding.regions import centre_in_boxes, centres_inside, coverage, union_area
+from training.data.boxes.regions import centre_in_boxes, centres_inside, coverage, union_area
 
 FITS = ["squash", "crop", "pad"]
 WHOLE = (0.0, 0.0, 1.0, 1.0)

@@ -4,9 +4,9 @@ import pytest
 
 from tests.support.box_files import bounded, release
 from tests.support.tiny_data_sets import write
-from training.grounding.boxes import Phrase, phrases_of
-from training.grounding.readers.entities_release import parse_sentence
-from training.grounding.readers.formats import read_boxes
+from training.data.boxes.box_set import Phrase, phrases_of
+from training.data.boxes.readers.entities_release import parse_sentence
+from training.data.boxes.readers.formats import read_boxes
 
 HALF, REST = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)
 MAN = "[/EN#1/people A man] .\n"

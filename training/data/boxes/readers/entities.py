@@ -10,9 +10,9 @@ from itertools import accumulate
 from typing import Any
 
 from captioner.text.vocabulary import tokenise
-from training.grounding.boxes import Box, BoxSet, PhotoBoxes, Phrase, Thing
-from training.grounding.readers.noun_forms import plural, singular
-from training.grounding.readers.shares import Tally, box_share, is_size
+from training.data.boxes.box_set import Box, BoxSet, PhotoBoxes, Phrase, Thing
+from training.data.boxes.readers.noun_forms import plural, singular
+from training.data.boxes.readers.shares import Tally, box_share, is_size
 
 LAYOUT = (
     "Flickr30k Entities as one .json or .json.gz: photo file name -> width, height, boxes by chain id, scene, nobox,"

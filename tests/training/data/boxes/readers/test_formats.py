@@ -8,9 +8,9 @@ import pytest
 from captioner.errors import DataError
 from tests.support.box_files import bounded, entities_file, entry, instances_file, release, sentence
 from tests.support.tiny_data_sets import write
-from training.grounding.boxes import PhotoBoxes, Phrase, Thing, phrases_named, phrases_of
-from training.grounding.readers.formats import read_boxes
-from training.grounding.readers.shares import Tally, box_share
+from training.data.boxes.box_set import PhotoBoxes, Phrase, Thing, phrases_named, phrases_of
+from training.data.boxes.readers.formats import read_boxes
+from training.data.boxes.readers.shares import Tally, box_share
 
 HALF = (0.0, 0.0, 0.5, 1.0)
 REST = (0.5, 0.0, 1.0, 1.0)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from captioner.errors import DataError
+from training.data.boxes.box_set import BoxSet
+from training.data.boxes.readers import entities
+from training.data.boxes.readers.shares import Tally
 from training.data.readers.files import is_text, read_lines
-from training.grounding.boxes import BoxSet
-from training.grounding.readers import entities
-from training.grounding.readers.shares import Tally
 
 LAYOUT = "Flickr30k Entities as released: a folder with Annotations/NAME.xml and Sentences/NAME.txt for each photo"
 

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 from captioner.text.json_values import is_number
-from training.grounding.boxes import Box
+from training.data.boxes.box_set import Box
 
 CLIPPED = "boxes clipped to the photo"
 OUTSIDE = "boxes outside the photo"

@@ -7,9 +7,9 @@ import numpy as np
 
 from captioner.images.fitting import ImageFrame
 from captioner.text.vocabulary import tokenise
+from training.data.boxes.box_set import BoxSet, phrases_of
+from training.data.boxes.regions import coverage
 from training.data.records import ImageRecord
-from training.grounding.boxes import BoxSet, phrases_of
-from training.grounding.regions import coverage
 from training.options import FitOptions
 
 

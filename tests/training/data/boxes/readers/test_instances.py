@@ -6,10 +6,10 @@ import pytest
 
 from tests.support.box_files import instances_file
 from tests.support.tiny_data_sets import write
-from training.grounding.boxes import phrases_of
-from training.grounding.readers.category_words import SYNONYMS, names_of
-from training.grounding.readers.formats import read_boxes
-from training.grounding.readers.noun_forms import IRREGULAR, plural, singular
+from training.data.boxes.box_set import phrases_of
+from training.data.boxes.readers.category_words import SYNONYMS, names_of
+from training.data.boxes.readers.formats import read_boxes
+from training.data.boxes.readers.noun_forms import IRREGULAR, plural, singular
 
 HALF, REST = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)
 CATEGORIES = [(1, "person", "person"), (5, "fire hydrant", "outdoor"), (8, "hot dog", "food"), (9, "dog", None)]

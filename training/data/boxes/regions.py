@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from captioner.images.fitting import ImageFrame
-from training.grounding.boxes import Box
+from training.data.boxes.box_set import Box
 
 _UNIT_FRAME = ImageFrame(1, 1, (0.0, 0.0, 1.0, 1.0))
 

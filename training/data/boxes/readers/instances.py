@@ -7,10 +7,10 @@ from typing import Any
 from pycocotools.coco import COCO
 
 from captioner.text.json_values import is_number
+from training.data.boxes.box_set import BoxSet, PhotoBoxes, Thing
+from training.data.boxes.readers.category_words import names_of
+from training.data.boxes.readers.shares import NOT_NUMBERS, Tally, box_share, is_size
 from training.data.readers.ids import ids_of_other_type
-from training.grounding.boxes import BoxSet, PhotoBoxes, Thing
-from training.grounding.readers.category_words import names_of
-from training.grounding.readers.shares import NOT_NUMBERS, Tally, box_share, is_size
 
 LAYOUT = "COCO's instances as one .json or .json.gz: lists named images, annotations and categories"
 

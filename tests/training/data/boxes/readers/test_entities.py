@@ -3,9 +3,9 @@
 import pytest
 
 from tests.support.box_files import entities_file, entry, sentence
-from training.grounding.boxes import Phrase, phrases_named, phrases_of
-from training.grounding.readers import entities
-from training.grounding.readers.formats import read_boxes
+from training.data.boxes.box_set import Phrase, phrases_named, phrases_of
+from training.data.boxes.readers import entities
+from training.data.boxes.readers.formats import read_boxes
 
 LEFT, RIGHT = [0, 0, 50, 50], [50, 0, 100, 50]
 HALF, REST = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)

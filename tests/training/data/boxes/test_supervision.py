@@ -8,10 +8,10 @@ import torch
 
 from captioner.images.fitting import ImageFrame
 from captioner.text.vocabulary import SPECIAL_WORDS, Vocabulary
+from training.data.boxes.box_set import BoxSet, PhotoBoxes, Phrase
+from training.data.boxes.supervision import count_supervised, regions_of
 from training.data.dataset import CaptionDataset
 from training.data.records import ImageRecord
-from training.grounding.boxes import BoxSet, PhotoBoxes, Phrase
-from training.grounding.supervision import count_supervised, regions_of
 from training.losses import attention_supervision_loss
 
 WHOLE = ImageFrame(40, 20, (0.0, 0.0, 40.0, 20.0))

@@ -1,7 +1,7 @@
 """Names of the categories of COCO's instances in captions."""
 
 from captioner.text.vocabulary import tokenise
-from training.grounding.readers.noun_forms import plural, singular
+from training.data.boxes.readers.noun_forms import plural, singular
 
 SYNONYMS = {
     "person": (
