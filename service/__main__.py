@@ -81,8 +81,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(options: dict[str, Any]) -> None:
     """Load the captioner and serve until a signal. Raises CaptionerError if the service cannot start."""
+    from service.access.auth import admin_token
     from service.http.addresses import bind, is_loopback_only
-    from service.http.auth import admin_token
     from service.http.server import CONNECTIONS, Server, stop_on_signals
     from service.settings import Settings
 

@@ -10,7 +10,10 @@ from flask_openapi3 import Info, OpenAPI
 from werkzeug.routing import BaseConverter
 
 from captioner.captioner import Captioner
-from service import page
+from service import page, training_process
+from service.access.auth import Guard, admin_token, needs_token, takes_large_body
+from service.access.origins import HostCheckedRequest, refuse_untrusted
+from service.access.rates import is_upload, limit_rates
 from service.api import (
     captions,
     collection_exports,
@@ -27,13 +30,9 @@ from service.api import (
 )
 from service.api.operations import current_service
 from service.errors import ProblemDocument, handle_errors, invalid_request
-from service.http.auth import Guard, admin_token, needs_token, takes_large_body
+from service.hosts import read_names, trusted_names
 from service.http.headers import API_POLICY, HEADERS, documentation_policy
-from service.http.hosts import read_names, trusted_names
-from service.http.origins import HostCheckedRequest, refuse_untrusted
-from service.http.rates import is_upload, limit_rates
 from service.inference.captioning import CaptionService
-from service.jobs import process as training_process
 from service.settings import Settings
 from service.store.photos import ID_PATTERN
 from service.store.versions import VERSION_PATTERN

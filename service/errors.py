@@ -26,8 +26,9 @@ from captioner.errors import (
     is_full_disk,
 )
 from captioner.text.counting import counted
-from service.http.auth import TokenMissing, TokenWrong, TooManyFailures
-from service.http.rates import RateLimitExceeded
+from service.access.auth import TokenMissing, TokenWrong, TooManyFailures
+from service.access.origins import ForeignOrigin, UntrustedHost
+from service.access.rates import RateLimitExceeded
 from service.inference.batching import DeadlinePassed, QueueFull, Stopping
 from service.inference.recomputing import DifferentCaptioner
 from service.inference.translating import BrokenTranslator
@@ -152,6 +153,10 @@ def problem_of(error: Exception) -> Problem:
                 " per minute.",
                 retry_after=error.seconds,
             )
+        case UntrustedHost():
+            return Problem(400, f"{error}.")
+        case ForeignOrigin():
+            return Problem(403, f"{error}.")
         case StorageFull():
             return Problem(507, f"{error}.")
         case StaleCaption():

@@ -8,13 +8,13 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from captioner.errors import is_full_disk
-from service.inference.batching import Batcher
 from service.jobs.heartbeat import Heartbeat
 from service.jobs.trainings import ENDED, Trainings
 from service.settings import REDIS_TIMEOUTS, Settings
@@ -30,6 +30,18 @@ _CHECK_TIMEOUT_SECONDS = 10.0
 _CACHE_SECONDS = 1.0
 """Time for which results are cached, so that frequent checks do not load the disk."""
 _PROBE = bytes(64 * 1024)
+
+
+class Model(Protocol):
+    """State of the thread that runs a captioner: `service.inference.batching.Batcher`."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+
+    @property
+    def busy_seconds(self) -> float:
+        """Time for which it has been busy with its present batch; 0 if it waits."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +68,10 @@ class Readiness:
         self._checked_at = -_CACHE_SECONDS
         self._started_at: float | None = None
 
-    def faults(self, batcher: Batcher) -> list[Fault]:
+    def faults(self, model: Model) -> list[Fault]:
         """Return the current faults, at most a second old; empty if all is well. Takes some seconds at most.
 
-        batcher: of the captioner in use.
+        model: the captioner in use.
         """
         while not self._check_lock.acquire(timeout=0.1):
             started_at = self._started_at
@@ -69,7 +81,7 @@ class Readiness:
         try:
             if time.monotonic() - self._checked_at >= _CACHE_SECONDS:
                 self._started_at = time.monotonic()
-                faults = [*self._model_faults(batcher), *self._database_faults(), *self._disk_faults()]
+                faults = [*self._model_faults(model), *self._database_faults(), *self._disk_faults()]
                 faults += [*self._worker_faults(), *self._redis_faults()]
                 self._log_changes(faults)
                 self._faults, self._checked_at = faults, time.monotonic()
@@ -86,11 +98,11 @@ class Readiness:
         for where in reported - {fault.where for fault in faults}:
             log.info("The fault of the %s is over", where)
 
-    def _model_faults(self, batcher: Batcher) -> list[Fault]:
-        if not batcher.alive:
+    def _model_faults(self, model: Model) -> list[Fault]:
+        if not model.alive:
             return [Fault("model", "the captioner has stopped: look up the cause in the log, then restart the service")]
-        if batcher.busy_seconds > self._settings.deadline_seconds:
-            message = f"the captioner has been busy with one batch for {batcher.busy_seconds:.0f} seconds"
+        if model.busy_seconds > self._settings.deadline_seconds:
+            message = f"the captioner has been busy with one batch for {model.busy_seconds:.0f} seconds"
             return [Fault("model", f"{message}: if this continues, restart the service")]
         return []
 

@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from captioner.config import DEFAULT_BUNDLE
 from captioner.errors import ConfigError
-from service.http.hosts import read_names
+from service.hosts import read_names
 
 if TYPE_CHECKING:
     from sqlalchemy import URL

@@ -217,6 +217,6 @@ def test_the_service_runs_from_the_wheel(service):
 
 
 def test_the_service_of_the_wheel_runs_the_commands_of_training(installed, data, tmp_path):
-    inspect = f"from service.jobs.process import run; print(run('inspect', '--json', '--data', {str(data)!r}))"
+    inspect = f"from service.training_process import run; print(run('inspect', '--json', '--data', {str(data)!r}))"
     status, printed, errors = installed("service").run("python", "-c", inspect, cwd=tmp_path)
     assert status == 0 and '"usable"' in printed, errors

@@ -9,6 +9,7 @@ from flask_openapi3 import APIBlueprint, Tag
 
 from captioner.errors import ConfigError, DataError
 from captioner.images.photo import open_image
+from service import training_process
 from service.api.following import event, follow
 from service.api.operations import JPEG, SECURITY, current_service, jpeg_response, json_response
 from service.api.retraining_schemas import (
@@ -22,7 +23,6 @@ from service.api.schema_parts import event_stream
 from service.api.training_serializers import sample_file, training_document
 from service.errors import Problem, problem_responses
 from service.inference.captioning import CaptionService
-from service.jobs import process as training_process
 from service.jobs.trainings import ENDED, Training
 from service.store.datasets import PARALLEL_TEXT, PHOTOS, StoredDataSet
 

@@ -1,1 +1,1 @@
-"""HTTP: the server, connections, authentication, rate limits and headers."""
+"""HTTP: the server, connections, their speed and headers."""

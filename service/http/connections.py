@@ -16,7 +16,7 @@ from waitress.task import ErrorTask, WSGITask
 from waitress.utilities import Error
 
 from captioner.errors import is_full_disk
-from service.http.auth import Guard, TokenMissing, takes_large_body
+from service.access.auth import Guard, TokenMissing, takes_large_body
 from service.http.headers import API_POLICY, HEADERS
 from service.http.slowness import is_too_slow
 

@@ -13,8 +13,8 @@ from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
 
+from service.access.auth import Guard
 from service.http.addresses import bind, bind_error, url_of
-from service.http.auth import Guard
 from service.http.connections import BODY_PER_UPLOAD, IDLE_SECONDS, Channel, ConnectionAdjustments
 from service.http.pools import Pools, pool_sizes
 from service.settings import Settings

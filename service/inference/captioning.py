@@ -21,6 +21,7 @@ from captioner.captioner import Captioner
 from captioner.config import DecodingOptions
 from captioner.images.fitting import ImageFrame
 from captioner.images.photo import open_image
+from service import training_process
 from service.inference.batching import Batcher, CaptionResult, DeadlinePassed, OnCaptionWords, Stopping
 from service.inference.collecting import CollectionCaptioning
 from service.inference.documents import to_stored
@@ -29,7 +30,6 @@ from service.inference.recomputing import MAX_WAITING
 from service.inference.steps import StepRecomputation
 from service.inference.switching import Serving, Switch
 from service.inference.translating import Translators
-from service.jobs import process as training_process
 from service.jobs.queue import TrainingQueue
 from service.jobs.trainings import Trainings
 from service.metrics import Metrics

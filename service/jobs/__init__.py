@@ -1,1 +1,1 @@
-"""Training jobs: requests, the queue, the worker and the processes that it starts."""
+"""Training jobs: requests, the queue, the worker and the stages of its work."""

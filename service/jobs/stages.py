@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from captioner.files import read_json
-from service.jobs import process as training_process
+from service import training_process
 from service.jobs.trainings import Training
 from service.settings import Settings
 from service.store.datasets import DataSets

@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError
 
 from captioner.errors import CaptionerError
+from service import training_process
 from service.jobs import child
-from service.jobs import process as training_process
 from service.jobs.heartbeat import Heartbeat
 from service.jobs.stages import Command, Stages, stages_of
 from service.jobs.trainings import CANCELLED, FAILED, FINISHED, QUEUED, RUNNING, Training, Trainings

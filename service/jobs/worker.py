@@ -8,10 +8,10 @@ import time
 
 from service.jobs import child
 from service.jobs.heartbeat import Heartbeat
-from service.jobs.process import environment
 from service.jobs.queue import TrainingQueue
 from service.jobs.work import GRACE_SECONDS, Work, stop
 from service.settings import PREFIX, Settings
+from service.training_process import environment
 
 log = logging.getLogger(__name__)
 

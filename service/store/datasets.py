@@ -22,7 +22,7 @@ from sqlalchemy import delete, select
 from captioner.errors import CaptionerError, DataError
 from captioner.files import replace_folder, sync_tree
 from captioner.images.finding import IMAGE_EXTENSIONS
-from service.jobs import process as training_process
+from service import training_process
 from service.settings import Settings
 from service.store.archives import top_folder, unpack
 from service.store.bounded_lock import BoundedLock

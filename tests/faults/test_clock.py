@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from service.http.rates import RateLimitExceeded
+from service.access.rates import RateLimitExceeded
 from tests.support.limited_app import LimitedApp
 from tests.support.pictures import picture_bytes
 

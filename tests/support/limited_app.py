@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from service.http.rates import limit_rates
+from service.access.rates import limit_rates
 
 
 class LimitedApp:

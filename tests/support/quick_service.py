@@ -7,8 +7,8 @@ the tests of the page train as users do.
 import functools
 import sys
 
+from service import training_process
 from service.__main__ import main
-from service.jobs import process as training_process
 from service.jobs import worker
 
 MODULE = "tests.support.quick_service"

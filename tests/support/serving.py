@@ -14,20 +14,20 @@ from flask import Flask
 import captioner
 from captioner.captioner import Captioner
 from captioner.errors import DataError
+from service.access.auth import admin_token
 from service.app import create_app
-from service.http.auth import admin_token
 from service.http.server import Server
 from service.inference.captioning import CaptionService
-from service.jobs.process import last_error
 from service.jobs.worker import WorkerProcess
 from service.settings import Settings
+from service.training_process import last_error
 from training.__main__ import main as training_main
 
 _printing = threading.Lock()
 
 
 def run_in_process(*arguments: str | Path) -> str:
-    """Run a command of `training` as `service.jobs.process.run` does, without the second that a process takes."""
+    """Run a command of `training` as `service.training_process.run` does, without the second that a process takes."""
     output, errors = io.StringIO(), io.StringIO()
     with _printing, contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
         status = training_main([str(argument) for argument in arguments])

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from service.http.auth import admin_token
+from service.access.auth import admin_token
 from tests.support.photo_sets import photo_bytes, photo_set, zipped
 
 ZIP = {"Content-Type": "application/zip"}

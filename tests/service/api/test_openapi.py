@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
+from service.access.auth import needs_token
+from service.access.rates import is_costly
 from service.api.schema_parts import Strict, StrictBody
-from service.http.auth import needs_token
-from service.http.rates import is_costly
 
 OPERATIONS = {
     ("POST", "/api/captions"),

@@ -12,7 +12,7 @@ from werkzeug.test import run_wsgi_app
 from captioner.captioner import Captioner
 from service.app import create_app
 from service.settings import Settings
-from tests.service.http.test_access import address
+from tests.service.access.test_access import address
 from tests.support.pictures import picture_bytes
 
 JPEG = {"Content-Type": "image/jpeg"}

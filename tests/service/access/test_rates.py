@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.http.rates import RateLimitExceeded, is_costly, is_upload
+from service.access.rates import RateLimitExceeded, is_costly, is_upload
 from tests.support.limited_app import LimitedApp
 from tests.support.pictures import picture_bytes
 from tests.support.servers import redis_address, redis_process

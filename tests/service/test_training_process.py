@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from captioner.errors import DataError
-from service.jobs import process as training_process
+from service import training_process
 from tests.support.photo_sets import photo_set
 from tests.support.serving import run_in_process
 

@@ -3,13 +3,20 @@
 from flask import Request, current_app, request
 from werkzeug.exceptions import SecurityError
 
-from service.errors import Problem
-from service.http.hosts import is_own_origin, is_trusted
+from service.hosts import is_own_origin, is_trusted
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _FOREIGN = ("cross-site", "same-site")
 """Sec-Fetch-Site of other origins; same-site covers other ports and sibling domains."""
 _SETTING = "CAPTIONER_TRUSTED_HOSTS"
+
+
+class UntrustedHost(Exception):
+    """The Host header names no trusted host."""
+
+
+class ForeignOrigin(Exception):
+    """A page of another site sends a request that changes something."""
 
 
 class HostCheckedRequest(Request):
@@ -33,12 +40,11 @@ class HostCheckedRequest(Request):
 
 
 def refuse_untrusted() -> None:
-    """Raise Problem for an untrusted host (400), and for unsafe methods from other origins (403)."""
+    """Raise UntrustedHost, and ForeignOrigin for unsafe methods from other origins; each says what to do."""
     if isinstance(request.routing_exception, SecurityError):
-        raise Problem(
-            400,
+        raise UntrustedHost(
             f"The host {request.environ.get('HTTP_HOST', '')[:100]!r} is not trusted by this service: use localhost or"
-            f" its IP address, or ask its administrator to add the name to {_SETTING}.",
+            f" its IP address, or ask its administrator to add the name to {_SETTING}"
         )
     if request.method in _SAFE:
         return
@@ -47,8 +53,7 @@ def refuse_untrusted() -> None:
     is_foreign = request.headers.get("Sec-Fetch-Site") in _FOREIGN
     if is_foreign or (origin is not None and not is_own_origin(origin, request.headers.get("Host"), trusted)):
         page = f"A page of another site ({origin[:100]})" if origin else "A page of another site"
-        raise Problem(
-            403,
+        raise ForeignOrigin(
             f"{page} may not do this: use the service's own page, or its API directly. If a proxy gives the service"
-            f" another name, its administrator must add that name to {_SETTING}.",
+            f" another name, its administrator must add that name to {_SETTING}"
         )

@@ -19,7 +19,7 @@ Run = Callable[..., str]
 MODULE = "training"
 """Package whose commands run."""
 
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[1]
 
 
 def command(*arguments: str | Path) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from captioner.errors import ConfigError
 from captioner.files import write_atomically
-from service.http.minute_limits import MinuteLimit, client_of
+from service.access.minute_limits import MinuteLimit, client_of
 from service.settings import Settings
 
 TOKEN_FILE = "admin-token"

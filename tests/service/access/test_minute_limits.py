@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from service.http import minute_limits
-from service.http.minute_limits import MinuteLimit, client_of
+from service.access import minute_limits
+from service.access.minute_limits import MinuteLimit, client_of
 from tests.support.servers import redis_address, redis_process
 
 

@@ -1,7 +1,7 @@
 """Limits per client and minute, counted by one process or by all processes that share a Redis.
 
 The `limits` library counts, within a window that moves with the clock. Flask-Limiter applies a limit to requests of the
-app (`service.http.rates`); `MinuteLimit` is for code that runs outside them.
+app (`service.access.rates`); `MinuteLimit` is for code that runs outside them.
 """
 
 import ipaddress

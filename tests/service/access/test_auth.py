@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from captioner.errors import ConfigError
-from service.http.auth import (
+from service.access.auth import (
     MAX_FAILURES,
     Guard,
     TokenMissing,

@@ -5,7 +5,7 @@ import re
 from flask import Flask, request
 from flask_limiter import Limiter, RequestLimit
 
-from service.http.minute_limits import SCHEME, client_of, seconds_until
+from service.access.minute_limits import SCHEME, client_of, seconds_until
 
 _UPLOAD_PATH = re.compile("/api/(captions|datasets|models|trainings|collections|collections/[^/]+/photos)")
 _COLLECTION_WORK_PATH = re.compile("/api/collections/[^/]+/(caption-again|replace|dataset)")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.http.hosts import is_own_origin, is_trusted, read_names, trusted_names
+from service.hosts import is_own_origin, is_trusted, read_names, trusted_names
 
 NAMES = ["localhost", ".localhost", "captions.example.org", ".example.net"]
 
