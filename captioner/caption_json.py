@@ -49,6 +49,36 @@ def caption_json(caption: "Caption", occlusion_maps: np.ndarray | None = None) -
     words is always None. `wording` is the word for a confidence: sure, likely or guess.
     """
     words = [
+        {**figures, "alpha": alpha, **word_label_json(caption, index)}
+        for index, (figures, alpha) in enumerate(zip(word_figures(caption), plain_numbers(caption.alphas), strict=True))
+    ]
+    if occlusion_maps is not None:
+        for word, occlusion_map in zip(words, plain_numbers(occlusion_maps), strict=True):
+            word["evidence"] = occlusion_map
+    return {**caption_figures(caption), "words": words}
+
+
+def caption_figures(caption: "Caption") -> dict[str, Any]:
+    """Return the text of a caption, its probability, and its confidence with the word for it."""
+    return {
+        "caption": caption.text,
+        "probability": caption.probability,
+        "confidence": caption.confidence,
+        "wording": wording(caption.confidence),
+    }
+
+
+def word_figures(caption: "Caption") -> list[dict[str, Any]]:
+    """Return the text and the figures of each word, without its maps and its label."""
+    words = zip(
+        caption.words,
+        caption.word_probabilities.tolist(),
+        caption.word_confidences,
+        caption.gates.tolist(),
+        caption.spreads.tolist(),
+        strict=True,
+    )
+    return [
         {
             "text": text,
             "probability": probability,
@@ -56,30 +86,9 @@ def caption_json(caption: "Caption", occlusion_maps: np.ndarray | None = None) -
             "wording": wording(confidence),
             "gate": gate,
             "spread": spread,
-            "alpha": alpha,
         }
-        for text, probability, confidence, gate, spread, alpha in zip(
-            caption.words,
-            caption.word_probabilities.tolist(),
-            caption.word_confidences,
-            caption.gates.astype(float).tolist(),
-            caption.spreads.tolist(),
-            plain_numbers(caption.alphas),
-            strict=True,
-        )
+        for text, probability, confidence, gate, spread in words
     ]
-    for index, word in enumerate(words):
-        word.update(word_label_json(caption, index))
-    if occlusion_maps is not None:
-        for word, occlusion_map in zip(words, plain_numbers(occlusion_maps), strict=True):
-            word["evidence"] = occlusion_map
-    return {
-        "caption": caption.text,
-        "probability": caption.probability,
-        "confidence": caption.confidence,
-        "wording": wording(caption.confidence),
-        "words": words,
-    }
 
 
 def word_label_json(caption: "Caption", index: int) -> dict[str, Any]:

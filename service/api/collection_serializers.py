@@ -12,7 +12,7 @@ from service.api.collection_schemas import (
     LeftOutDocument,
 )
 from service.api.schemas import WordFigures
-from service.api.serializers import alphas_document, word_figures
+from service.api.serializers import alphas_document, word_fields
 from service.inference.captioning import CaptionService
 from service.inference.documents import captions_of
 from service.store.collection_records import CollectionPhoto, PhotoWords
@@ -50,7 +50,7 @@ def words_document(words: PhotoWords) -> CollectionWordsDocument:
         caption=caption.text,
         confidence=caption.confidence,
         wording=wording(caption.confidence),
-        words=[WordFigures(**figures) for figures in word_figures(caption)],
+        words=[WordFigures(**fields) for fields in word_fields(caption)],
         alphas=alphas_document(caption),
         width=words.width,
         height=words.height,

@@ -4,7 +4,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from captioner.caption_json import labels_json, plain_numbers, word_label, word_label_json
+from captioner.caption_json import (
+    caption_figures,
+    labels_json,
+    plain_numbers,
+    word_figures,
+    word_label,
+    word_label_json,
+)
 from captioner.captioner import Caption
 from captioner.confidence.wording import wording
 from captioner.translation.serialise import translation_json
@@ -90,19 +97,15 @@ def correction_document(entry: CaptionSummary) -> Correction | None:
 
 def streamed_words(caption: Caption, start: int) -> list[dict[str, Any]]:
     """Return the words of a caption from index `start`, each with its map [H][W], for streaming."""
-    probabilities, spreads = caption.word_probabilities.tolist(), caption.spreads.tolist()
     return [
         {
             "index": index,
-            "text": caption.words[index],
-            "probability": probabilities[index],
-            "gate": float(caption.gates[index]),
-            "spread": spreads[index],
+            **{name: figures[name] for name in ("text", "probability", "gate", "spread")},
             "map": plain_numbers(caption.alphas[index]),
             **_NO_LABEL,
             **word_label_json(caption, index),
         }
-        for index in range(start, len(caption.words))
+        for index, figures in enumerate(word_figures(caption)[start:], start)
     ]
 
 
@@ -111,28 +114,9 @@ def _image_summary(entry: CaptionSummary) -> ImageSummary:
     return ImageSummary(width=entry.width, height=entry.height, url=url, thumbnail=f"{url}?size={THUMBNAIL_SIDE}")
 
 
-def word_figures(caption: Caption) -> list[dict[str, Any]]:
+def word_fields(caption: Caption) -> list[dict[str, Any]]:
     """Return the values of `WordFigures` for each word of a caption."""
-    words = zip(
-        caption.words,
-        caption.word_probabilities.tolist(),
-        caption.word_confidences,
-        caption.gates.tolist(),
-        caption.spreads.tolist(),
-        strict=True,
-    )
-    return [
-        {
-            "text": text,
-            "probability": probability,
-            "confidence": confidence,
-            "wording": wording(confidence),
-            "gate": gate,
-            "spread": spread,
-            **word_label(caption, index),
-        }
-        for index, (text, probability, confidence, gate, spread) in enumerate(words)
-    ]
+    return [figures | word_label(caption, index) for index, figures in enumerate(word_figures(caption))]
 
 
 def alphas_document(caption: Caption) -> Alphas:
@@ -143,13 +127,10 @@ def alphas_document(caption: Caption) -> Alphas:
 def _ranked_caption(caption_id: str, rank: int, caption: Caption) -> RankedCaption:
     query = "" if rank == 1 else f"?caption={rank}"
     return RankedCaption(
-        caption=caption.text,
-        probability=caption.probability,
-        confidence=caption.confidence,
-        wording=wording(caption.confidence),
+        **caption_figures(caption),
         words=[
-            WordDocument(**figures, overlay=_caption_url(caption_id, f"overlays/{number}.png{query}"))
-            for number, figures in enumerate(word_figures(caption), start=1)
+            WordDocument(**fields, overlay=_caption_url(caption_id, f"overlays/{number}.png{query}"))
+            for number, fields in enumerate(word_fields(caption), start=1)
         ],
         alphas=alphas_document(caption),
         figure=_caption_url(caption_id, f"figure.png{query}"),

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from captioner.caption_json import plain_numbers
+from captioner.caption_json import caption_json, plain_numbers
 from captioner.captioner import Caption
 from captioner.images.fitting import ImageFrame
 from captioner.labels.reader import PhotoLabel
-from service.api.serializers import caption_document
+from service.api.serializers import caption_document, streamed_words
 from service.inference.captioning import CaptionService
 from service.inference.documents import captions_of, to_stored
 from service.store.captions import Store, StoredCaption
@@ -103,6 +103,26 @@ def test_an_answer_has_the_numbers_of_the_decoder_to_seven_decimal_places(captio
     assert answer["words"][1]["label_map"] == captions[0].label_maps[1].astype(float).round(7).tolist()
     assert [word["map_of"] for word in answer["words"]] == ["attention", "label"] + ["attention"] * 3
     assert {word["label_map"] is None for word in ranked[1]["words"]} == {True}
+
+
+def test_an_answer_has_the_figures_of_the_json_form_of_captions(captions):
+    entry = stored(*to_stored(captions))
+    answer = json.loads(caption_document(entry).model_dump_json())
+    for document, caption in zip([answer, *answer["alternatives"]], captions_of(entry), strict=True):
+        expected = caption_json(caption)
+        assert document["alphas"]["maps"] == [word.pop("alpha") for word in expected["words"]]
+        for word, figures in zip(document["words"], expected.pop("words"), strict=True):
+            assert figures.items() <= word.items()
+        assert expected.items() <= document.items()
+
+
+def test_streamed_words_have_the_figures_of_the_json_form(captions):
+    words = caption_json(captions[0])["words"]
+    for index, word in enumerate(streamed_words(captions[0], 1), start=1):
+        assert word["index"] == index and word["map"] == words[index]["alpha"]
+        names = word.keys() & words[index].keys()
+        assert {"text", "probability", "gate", "spread", "map_of", "label"} <= names
+        assert {name: word[name] for name in names} == {name: words[index][name] for name in names}
 
 
 def test_an_answer_from_the_database_is_the_first_answer(captions, database):
