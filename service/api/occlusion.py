@@ -33,7 +33,7 @@ def get_evidence(path: CaptionPath, query: Rank) -> Response:
 
 
 def occlusion_maps_for(entry: StoredCaption, rank: int) -> np.ndarray:
-    """Compute the occlusion maps [T, H, W] of a stored caption. Raises Problem, and as `OcclusionMaps.maps`."""
+    """Compute the occlusion maps [T, H, W] of a stored caption. Raises Problem, and as `Recomputation.steps`."""
     service = current_service()
     with stored_photo(entry.id):
-        return service.occlusion_maps.maps(service.serving, entry, rank)
+        return service.recomputation.occlusion_maps(service.serving, entry, rank)

@@ -36,7 +36,7 @@ def get_steps(path: CaptionPath, query: Rank) -> Response:
     service = current_service()
     serving = service.serving
     with stored_photo(entry.id):
-        steps = service.steps.steps(serving, entry, query.caption)
+        steps = service.recomputation.steps(serving, entry, query.caption)
     return json_response(_document(caption, steps, serving.captioner.bundle))
 
 

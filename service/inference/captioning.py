@@ -25,9 +25,7 @@ from service import training_process
 from service.inference.batching import Batcher, CaptionResult, DeadlinePassed, OnCaptionWords, Stopping
 from service.inference.collecting import CollectionCaptioning
 from service.inference.documents import to_stored
-from service.inference.occlusion import OcclusionMaps
-from service.inference.recomputing import MAX_WAITING
-from service.inference.steps import StepRecomputation
+from service.inference.recomputing import Recomputation
 from service.inference.switching import Serving, Switch
 from service.inference.translating import Translators
 from service.jobs.queue import TrainingQueue
@@ -35,7 +33,6 @@ from service.jobs.trainings import Trainings
 from service.metrics import Metrics
 from service.readiness import Fault, Readiness
 from service.settings import Settings, cores
-from service.store.bounded_lock import BoundedLock
 from service.store.captions import Store, StoredCaption
 from service.store.collection_photos import CollectionPhotos
 from service.store.collections import Collections
@@ -84,9 +81,7 @@ class CaptionService:
         self.store = Store(self.database)
         self.photos = PhotoFolder(settings.photos_folder)
         self.photos.remove_orphans(self.store.ids())
-        lock = BoundedLock(MAX_WAITING, settings.deadline_seconds)
-        self.occlusion_maps = OcclusionMaps(self.photos, lock)
-        self.steps = StepRecomputation(self.photos, lock)
+        self.recomputation = Recomputation(self.photos, settings.deadline_seconds)
         self.versions = Versions(self.database, settings.home, settings.built_in_bundle)
         self.translators = Translators(
             settings.translator_folders, settings.device, settings.deadline_seconds, self.versions

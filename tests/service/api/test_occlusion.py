@@ -16,7 +16,7 @@ from captioner.captioner import Captioner
 from captioner.config import DecodingOptions
 from captioner.figures import figure_strip
 from captioner.overlays import overlay
-from service.inference import occlusion
+from service.inference import recomputing
 from service.store.archives import pack
 from tests.support.stored_captions import create_caption
 
@@ -121,7 +121,7 @@ def test_the_maps_of_all_words_are_computed_once(client, document, computations)
 
 
 def test_only_the_latest_maps_are_cached(client, jpeg, computations, monkeypatch):
-    monkeypatch.setattr(occlusion, "CACHE_SIZE", 2)
+    monkeypatch.setattr(recomputing, "CACHE_SIZE", 2)
     documents = [create_caption(client, jpeg) for _ in range(3)]
     for document in documents:
         evidence_of(client, document)
@@ -135,7 +135,7 @@ def test_only_the_latest_maps_are_cached(client, jpeg, computations, monkeypatch
 def test_occlusion_maps_use_the_options_of_their_caption(running, client, document, computations):
     entry = running.service.store.get(document["id"])
     old_entry = replace(entry, document=entry.document | {"options": {"hard_context": "expected"}})
-    running.service.occlusion_maps.maps(running.service.serving, old_entry, 1)
+    running.service.recomputation.occlusion_maps(running.service.serving, old_entry, 1)
     assert computations == [DecodingOptions(hard_context="expected")]
 
 
@@ -165,7 +165,7 @@ def test_a_request_past_its_deadline_gets_503_and_cached_maps_need_no_wait(start
     running = start(deadline_seconds=1)
     cached, document = create_caption(running.client, jpeg), create_caption(running.client, jpeg)
     evidence_of(running.client, cached)
-    with running.service.occlusion_maps._lock:
+    with running.service.recomputation._lock:
         evidence_of(running.client, cached)
         response = running.client.get(address(document))
     assert response.status_code == 503 and "try again" in response.json()["detail"]

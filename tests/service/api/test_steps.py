@@ -127,7 +127,7 @@ def test_label_weights_have_the_names_of_the_recomputed_labels(start, labelled_b
 def test_a_busy_service_answers_503_and_steps_wait_with_occlusion_maps(start, jpeg):
     running = start(deadline_seconds=1)
     document = create_caption(running.client, jpeg)
-    with running.service.occlusion_maps._lock:
+    with running.service.recomputation._lock:
         response = running.client.get(address(document))
     assert response.status_code == 503 and int(response.headers["Retry-After"]) > 0
     assert steps_of(running.client, document)["steps"]

@@ -86,7 +86,7 @@ def test_requests_waiting_for_occlusion_maps_leave_threads_to_all_others(start, 
     document = post(running, jpeg).json()
     paths = [f"/api/captions/{document['id']}/{tail}" for tail in
              ("evidence", "overlays/1.png?maps=evidence", "figure.png?maps=evidence")] * 20  # fmt: skip
-    with running.service.occlusion_maps._lock:
+    with running.service.recomputation._lock:
         futures = [pool.submit(httpx.get, f"{running.url}{path}", **PLAIN) for path in paths]
         refusals = itertools.islice(as_completed(futures), len(paths) - MAX_WAITING)
         responses = [future.result() for future in refusals]
