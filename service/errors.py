@@ -61,6 +61,28 @@ _UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 """Error numbers of a read-only disk, and of a folder of another user."""
 _CHALLENGE = {"WWW-Authenticate": "Bearer"}
 
+_STATUSES = {
+    UntrustedHost: 400,
+    ForeignOrigin: 403,
+    **dict.fromkeys((UnknownVersion, UnknownDataSet, UnknownTraining, UnknownCollection), 404),
+    **dict.fromkeys((VersionInUse, DataSetInUse, TrainingConflict, DifferentCaptioner), 409),
+    ImageTooLarge: 413,
+    NotAnImage: 415,
+    **dict.fromkeys((ImageError, ConfigError, BundleError, WeightsError, DataError, ArchiveError, TextError), 422),
+    StorageFull: 507,
+}
+"""Exception whose message is the problem's -> status."""
+
+_BUSY = {
+    QueueFull: ("Too many photos are waiting: send this one again in a moment.", 2),
+    DeadlinePassed: ("The photo was not captioned in time: send it again in a moment.", 5),
+    **dict.fromkeys(
+        (TooManyWaiting, WaitTimeout), ("Too many requests are waiting for this: try again in a moment.", 10)
+    ),
+    Stopping: ("The service is stopping: send the photo again in a moment.", 10),
+}
+"""Exception of a service that is busy -> message, and seconds after which the same request may succeed."""
+
 
 class InvalidPart(BaseModel):
     """One fault in a request or in the service."""
@@ -131,57 +153,49 @@ class Problem(Exception):
 
 def problem_of(error: Exception) -> Problem:
     """Convert an exception to a problem. Unexpected exceptions become a 500 without internal details."""
+    for kind in type(error).__mro__:  # the most specific one first
+        if kind in _STATUSES:
+            return Problem(_STATUSES[kind], f"{error}.")
+        if kind in _BUSY:
+            detail, seconds = _BUSY[kind]
+            return Problem(503, detail, retry_after=seconds)
     match error:
         case Problem():
             return error
-        case ImageTooLarge():
-            return Problem(413, f"{error}.")
+        case TokenMissing() | TokenWrong() | TooManyFailures() | RateLimitExceeded():
+            return _refused(error)
+        case StaleCaption():
+            present = PresentCaption(caption=error.photo.caption, version=error.photo.version)
+            return Problem(409, f"{error}.", present=present)
+        case BrokenTranslator():
+            return Problem(503, f"{error}.", retry_after=60)
+        case ValidationError():
+            return _invalid(error)
+        case OperationalError() | NoConnectionFree() | OSError():
+            return _failed_storage(error)
+        case HTTPException() if error.code is not None:
+            return Problem(error.code, _http_message(error))
+    return _unexpected(error)
+
+
+def _refused(error: TokenMissing | TokenWrong | TooManyFailures | RateLimitExceeded) -> Problem:
+    """Return the problem of a request without the token, with a wrong one, or beyond a limit."""
+    match error:
         case TokenMissing():
             return Problem(401, TOKEN_REQUIRED, headers=_CHALLENGE)
         case TokenWrong():
             return Problem(401, f"This is not the token of this service. {TOKEN_REQUIRED}", headers=_CHALLENGE)
         case TooManyFailures():
-            return Problem(
-                429,
-                f"Too many wrong tokens came from your address: wait {counted(error.seconds, 'second')}.",
-                retry_after=error.seconds,
-            )
+            what, then = "wrong tokens", ""
         case RateLimitExceeded():
-            return Problem(
-                429,
-                f"Too many requests came from your address: wait {counted(error.seconds, 'second')}, and send fewer"
-                " per minute.",
-                retry_after=error.seconds,
-            )
-        case UntrustedHost():
-            return Problem(400, f"{error}.")
-        case ForeignOrigin():
-            return Problem(403, f"{error}.")
-        case StorageFull():
-            return Problem(507, f"{error}.")
-        case StaleCaption():
-            present = PresentCaption(caption=error.photo.caption, version=error.photo.version)
-            return Problem(409, f"{error}.", present=present)
-        case UnknownVersion() | UnknownDataSet() | UnknownTraining() | UnknownCollection():
-            return Problem(404, f"{error}.")
-        case VersionInUse() | DataSetInUse() | TrainingConflict() | DifferentCaptioner():
-            return Problem(409, f"{error}.")
-        case NotAnImage():
-            return Problem(415, f"{error}.")
-        case ImageError() | ConfigError() | BundleError() | WeightsError() | DataError() | ArchiveError() | TextError():
-            return Problem(422, f"{error}.")
-        case BrokenTranslator():
-            return Problem(503, f"{error}.", retry_after=60)
-        case ValidationError():
-            return _invalid(error)
-        case QueueFull():
-            return Problem(503, "Too many photos are waiting: send this one again in a moment.", retry_after=2)
-        case DeadlinePassed():
-            return Problem(503, "The photo was not captioned in time: send it again in a moment.", retry_after=5)
-        case TooManyWaiting() | WaitTimeout():
-            return Problem(503, "Too many requests are waiting for this: try again in a moment.", retry_after=10)
-        case Stopping():
-            return Problem(503, "The service is stopping: send the photo again in a moment.", retry_after=10)
+            what, then = "requests", ", and send fewer per minute"
+    wait = counted(error.seconds, "second")
+    return Problem(429, f"Too many {what} came from your address: wait {wait}{then}.", retry_after=error.seconds)
+
+
+def _failed_storage(error: OperationalError | NoConnectionFree | OSError) -> Problem:
+    """Return the problem of a failed database or disk."""
+    match error:
         case OperationalError() if _sqlite_code(error) == sqlite3.SQLITE_FULL:
             return _full_disk(error)
         case OperationalError() | NoConnectionFree():
@@ -194,13 +208,12 @@ def problem_of(error: Exception) -> Problem:
             return Problem(
                 503, "The service cannot write to its disk: tell its operator, then try again.", retry_after=60
             )
-        case HTTPException() if error.code is not None:
-            return Problem(error.code, _http_message(error))
-        case _:
-            log.error("A request failed", exc_info=error)
-            return Problem(
-                500, "The service failed to handle this request: tell its operator, who finds the cause in its log."
-            )
+    return _unexpected(error)
+
+
+def _unexpected(error: Exception) -> Problem:
+    log.error("A request failed", exc_info=error)
+    return Problem(500, "The service failed to handle this request: tell its operator, who finds the cause in its log.")
 
 
 def _full_disk(error: Exception) -> Problem:
