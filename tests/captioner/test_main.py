@@ -1,6 +1,5 @@
 """The command line captions readable photos, reports unreadable ones, and draws pictures on request."""
 
-import io
 import json
 import os
 import re
@@ -19,11 +18,10 @@ from PIL import Image
 
 from captioner import __main__ as command
 from captioner.bundle.bundle import Bundle, save_bundle
-from captioner.captioner import Caption, Captioner
+from captioner.captioner import Captioner
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.errors import TextError
 from captioner.figures import figure_strip
-from captioner.images.fitting import ImageFrame
 from captioner.images.photo import open_image
 from captioner.model.network import CaptionModel
 from captioner.model.weights import LoadedWeights
@@ -184,23 +182,6 @@ def test_json_agrees_with_the_library(caption, photo, bundle):
     assert [item["probability"] for item in entries] == pytest.approx([item.probability for item in expected])
     assert entries[1]["words"][0]["gate"] == pytest.approx(float(expected[1].gates[0]))
     assert np.allclose(entries[1]["words"][0]["alpha"], expected[1].alphas[0], atol=1e-6)
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
-def test_json_stays_valid_in_a_terminal_of_another_encoding(monkeypatch, encoding):
-    stdout = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="backslashreplace")
-    monkeypatch.setattr(sys, "stdout", stdout)
-    lines = command.JsonLines()
-    frame = ImageFrame(4, 3, (0.0, 0.0, 4.0, 3.0))
-    values = np.ones(1, dtype=np.float32)
-    lines.photo(
-        Path("é.png"), [Caption("étoile 🐕", ("étoile",), (4,), np.ones((1, 1, 1)), values, -values, -1.0, -1.0, frame)]
-    )
-    lines.end()
-    stdout.seek(0)
-    (entry,) = json.loads(stdout.read())
-    assert (entry["image"], entry["caption"]) == ("é.png", "étoile 🐕")
-    assert ("é" in stdout.buffer.getvalue().decode(encoding)) == (encoding == "utf-8")
 
 
 def test_json_of_no_photos_is_an_empty_list(caption, photo, tmp_path):
@@ -462,12 +443,6 @@ def test_pictures_that_cannot_be_written_are_reported_in_one_sentence(caption, p
     for option, target in (("--figure", tmp_path / "file" / "f.png"), ("--overlays", tmp_path / "file")):
         status, _, err = caption(photo("a.png"), option, target)
         assert status == 2 and err.startswith("error: ") and str(tmp_path / "file") in err and err.count("\n") == 1
-
-
-def test_file_names_of_dots_give_names_within_the_folder():
-    assert list(command.unique_names([Path("...jpg"), Path("..png"), Path(".a.jpg")]).values()) == [
-        "photo", "photo-2", "a",
-    ]  # fmt: skip
 
 
 # --- as a process
