@@ -1,50 +1,22 @@
 """Settings of the service: environment variables, validated once at the start."""
 
-import difflib
-import logging
 import os
-import re
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from captioner.config import DEFAULT_BUNDLE
 from captioner.errors import ConfigError
+from service.environment import PREFIX, Environment, variable, warn_of_unknown_variables
 from service.hosts import read_names
+from service.setting_values import invalid_value, postgresql_url, read_translators
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
-log = logging.getLogger(__name__)
-
-PREFIX = "CAPTIONER_"
-_SECRETS = {
-    "admin_token": "too short, but must be a secret of 16 characters or more",
-    "database_url": "not usable, but must be the URL of a PostgreSQL database: postgresql://USER:PASSWORD@HOST:PORT/NAME",
-    "redis_url": "not usable, but must be the URL of a Redis: redis://HOST:PORT/NUMBER",
-}
-"""Messages for wrong values that must not be shown: a URL may contain a password."""
-_EXPECTED = {
-    "trusted_hosts": "host names without https:// and paths, separated by commas: captions.example.org, .example.org",
-    "translators": "folders of translators, separated by commas, each language once: FOLDER or LANGUAGE=FOLDER",
-}
-"""Expected values of settings that are lists."""
-_TRANSLATOR = re.compile(r"(?:(?P<language>[A-Za-z][\w-]{0,39})=)?(?P<folder>[^=\0]+)")
-_LINK = r"(tcp|udp|sctp)://.*"
-_INJECTED = {
-    r"(\w+_)?SERVICE_HOST": r"[\d.]+|[\da-f:]+|None",
-    r"(\w+_)?SERVICE_PORT(_\w+)?": r"\d+",
-    r"(\w+_)?PORT(_\d+_(TCP|UDP|SCTP))?": _LINK,
-    r"(\w+_)?PORT_\d+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR)": r".*",
-    r"NAME": r"/.*",
-    r"ENV_\w+": r".*",
-}
-"""Variables that Kubernetes sets for a Service named captioner or captioner-..., and Docker for a linked container:
-pattern of the name after the prefix -> pattern of the value."""
 DATABASE_FILE = "captioner.db"
 """Database file in the home folder, if no other database is set."""
 REDIS_TIMEOUTS = {"socket_connect_timeout": 2, "socket_timeout": 3}
@@ -54,16 +26,6 @@ REDIS_TIMEOUTS = {"socket_connect_timeout": 2, "socket_timeout": 3}
 def cores() -> int:
     """Return the number of cores that this process may use; a container may have fewer than its machine."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-class _Environment(EnvSettingsSource):
-    """Environment variables with stripped values, without those that Kubernetes and Docker inject."""
-
-    def __call__(self) -> dict[str, Any]:
-        values = {name: value.strip() for name, value in super().__call__().items()}
-        if re.fullmatch(_LINK, values.get("port", "")):
-            del values["port"]
-        return {name: value for name, value in values.items() if value}
 
 
 class Settings(BaseSettings):
@@ -193,18 +155,22 @@ class Settings(BaseSettings):
 
         Warns of unknown variables CAPTIONER_.... Raises ConfigError if a value is invalid.
         """
-        _warn_of_unknown_variables()
+        warn_of_unknown_variables(cls.model_fields)
         overrides = {name: value for name, value in arguments.items() if value is not None}
         try:
             return cls(**overrides)
         except ValidationError as error:
-            raise ConfigError("; ".join(_error_message(details, overrides) for details in error.errors())) from error
+            messages = [
+                invalid_value(details, cls.model_fields[details["loc"][0]], details["loc"][0] in overrides)
+                for details in error.errors()
+            ]
+            raise ConfigError("; ".join(messages)) from error
 
     @classmethod
     def settings_customise_sources(
         cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_: Any
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, _Environment(settings_cls)
+        return init_settings, Environment(settings_cls)
 
     @field_validator("trusted_hosts")
     @classmethod
@@ -215,7 +181,7 @@ class Settings(BaseSettings):
     @field_validator("translators")
     @classmethod
     def _check_translators(cls, folders: str | None) -> str | None:
-        _read_translators(folders)
+        read_translators(folders)
         return folders
 
     @field_validator("home", "bundle", "import_root")
@@ -236,7 +202,7 @@ class Settings(BaseSettings):
     @classmethod
     def _check_database(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None:
-            _postgresql(url)
+            postgresql_url(url)
         return url
 
     @field_validator("redis_url")
@@ -259,7 +225,7 @@ class Settings(BaseSettings):
         from sqlalchemy import URL  # imported here to keep `--help` fast
 
         if self.database_url is not None:
-            return _postgresql(self.database_url)
+            return postgresql_url(self.database_url)
         return URL.create("sqlite", database=str(self.home / DATABASE_FILE))
 
     @property
@@ -269,7 +235,7 @@ class Settings(BaseSettings):
     @property
     def translator_folders(self) -> list[tuple[str | None, Path]]:
         """Language and folder of each translator in the settings; None: the language that the translator names."""
-        return _read_translators(self.translators)
+        return read_translators(self.translators)
 
     @property
     def photos_folder(self) -> Path:
@@ -326,11 +292,6 @@ class Settings(BaseSettings):
             ) from error
 
 
-def variable(name: str) -> str:
-    """Return the environment variable of a field."""
-    return PREFIX + name.upper()
-
-
 def descriptions() -> dict[str, str]:
     """Return the description of each variable, with its default."""
     texts = {}
@@ -338,73 +299,3 @@ def descriptions() -> dict[str, str]:
         default = "" if field.default_factory or field.default is None else f" Default: {field.default}."
         texts[variable(name)] = f"{field.description}{default}"
     return texts
-
-
-def _postgresql(url: SecretStr) -> "URL":
-    """Parse the URL of a PostgreSQL database. Raises ValueError if it is none."""
-    from sqlalchemy import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        parsed = make_url(url.get_secret_value())
-    except ArgumentError as error:
-        raise ValueError from error
-    if parsed.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
-        raise ValueError
-    return parsed.set(drivername="postgresql+psycopg")
-
-
-def _read_translators(setting: str | None) -> list[tuple[str | None, Path]]:
-    """Split a setting into languages and absolute folders. Raises ValueError if an entry is neither form."""
-    entries = []
-    for entry in filter(None, map(str.strip, (setting or "").split(","))):
-        match = _TRANSLATOR.fullmatch(entry)
-        if match is None:
-            raise ValueError(f"{entry} is neither FOLDER nor LANGUAGE=FOLDER")
-        try:
-            folder = Path(match["folder"].strip()).expanduser().absolute()
-        except RuntimeError as error:
-            raise ValueError("the home directory is unknown") from error
-        entries.append((match["language"], folder))
-    languages = [language for language, _ in entries if language]
-    if len(set(languages)) < len(languages):
-        raise ValueError("a language comes twice")
-    return entries
-
-
-def _warn_of_unknown_variables() -> None:
-    setting_names = [name.upper() for name in Settings.model_fields]
-    for name, value in os.environ.items():
-        suffix = name.upper().removeprefix(PREFIX)
-        if suffix == name.upper() or suffix in setting_names or _is_injected(suffix, value):
-            continue
-        matches = difflib.get_close_matches(suffix, setting_names, n=1)
-        hint = f"did you mean {PREFIX}{matches[0]}?" if matches else "`python -m service --help` lists the settings."
-        log.warning("%s is ignored because it is not a setting: %s", name, hint)
-
-
-def _is_injected(name: str, value: str) -> bool:
-    return any(
-        re.fullmatch(name_pattern, name) and re.fullmatch(value_pattern, value)
-        for name_pattern, value_pattern in _INJECTED.items()
-    )
-
-
-def _error_message(details: dict[str, Any], arguments: dict[str, Any]) -> str:
-    """Return the error message for a value. details: an error as reported by pydantic."""
-    name = details["loc"][0]
-    where = f"--{name}" if name in arguments else variable(name)
-    if name in _SECRETS:
-        return f"{where} is {_SECRETS[name]}"
-    expected = _EXPECTED.get(name) or _describe_expected(Settings.model_fields[name])
-    return f"{where} is {str(details['input'])!r}, but must be {expected}"
-
-
-def _describe_expected(field: FieldInfo) -> str:
-    if get_origin(field.annotation) is Literal:
-        return f"one of {', '.join(get_args(field.annotation))}"
-    limits = {kind: getattr(limit, kind) for limit in field.metadata for kind in ("ge", "le") if hasattr(limit, kind)}
-    if limits:
-        number = "a whole number" if field.annotation in (int, int | None) else "a number"
-        return f"{number} from {limits['ge']} to {limits['le']}"
-    return "an address or a name" if field.annotation is str else "a path without ~: the home directory is unknown"

@@ -18,7 +18,8 @@ import psutil
 from PIL import Image
 
 from benchmarks.service import read_url, wait_until_ready
-from service.settings import PREFIX, Settings
+from service.environment import PREFIX
+from service.settings import Settings
 from service.store.archives import pack
 
 ROOT = Path(__file__).parents[1]

@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from service.api import health
-from service.settings import Settings, variable
+from service.environment import variable
+from service.settings import Settings
 from tests.support.pyproject import SCRIPTS, required
 
 ROOT = Path(__file__).parents[1]

@@ -6,11 +6,12 @@ import subprocess
 import threading
 import time
 
+from service.environment import PREFIX
 from service.jobs import child
 from service.jobs.heartbeat import Heartbeat
 from service.jobs.queue import TrainingQueue
 from service.jobs.work import GRACE_SECONDS, Work, stop
-from service.settings import PREFIX, Settings
+from service.settings import Settings
 from service.training_process import environment
 
 log = logging.getLogger(__name__)
