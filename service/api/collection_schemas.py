@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
 
+from captioner.exports import EXPORT_FORMATS
 from service.api.retraining_schemas import DataSetDocument, DataSetName
 from service.api.schema_parts import Strict, StrictBody
 from service.api.schemas import MAX_SIDE, Alphas, Confidence, SeenBox, Warnings, WordFigures, Wording
@@ -243,7 +244,7 @@ class CollectionDataSetDocument(BaseModel):
 
 
 class ExportQuery(Strict):
-    format: Literal["txt", "caption", "metadata", "csv", "jsonl", "coco", "webdataset", "html", "xmp"] = Field(
+    format: Literal[tuple(EXPORT_FORMATS)] = Field(
         description="txt and caption: a text beside each photo; metadata: metadata.jsonl of Hugging Face's imagefolder;"
         " coco: captions JSON to train on; webdataset: a tar; html: a page with alternative texts; xmp: copies of the"
         " photos with XMP and IPTC captions."

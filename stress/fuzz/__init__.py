@@ -1,0 +1,1 @@
+"""Fuzzing: broken and malicious inputs by the thousand."""
