@@ -1,6 +1,7 @@
 """A real server on a free port with a captioner of random weights."""
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterator
 
@@ -100,3 +101,11 @@ def gate(monkeypatch) -> Iterator[threading.Event]:
     monkeypatch.setattr(Captioner, "encode", encode_later)
     yield opened
     opened.set()
+
+
+@pytest.fixture
+def no_settings(monkeypatch) -> None:
+    """Remove all settings from the environment."""
+    for name in list(os.environ):
+        if name.upper().startswith("CAPTIONER_"):
+            monkeypatch.delenv(name)
