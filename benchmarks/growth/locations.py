@@ -4,7 +4,6 @@ The shipped captioner gets larger and smaller squares, from the bytes of a JPEG 
 proportion to the locations. `benchmarks.attention_cost` measures the decoder's step alone.
 """
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import mean
@@ -57,13 +56,12 @@ def measure(captioner: Captioner, quick: bool = False) -> Results:
 
 
 def of_sizes(captioner: Captioner, image_sizes: Sequence[int]) -> list[Captioner]:
-    """Return shipped captioners for squares of these sides, which share their weights."""
-    bundle = load_bundle(None)
+    """Return shipped captioners for squares of these sides, on the device of the given one."""
     captioners = []
     for side in image_sizes:
-        model = copy.copy(bundle.model)
-        model.config = replace(bundle.config, image_size=side)
-        captioners.append(Captioner(replace(bundle, model=model), captioner.device, "auto", "off"))
+        bundle = load_bundle(None)
+        bundle.model.config = replace(bundle.config, image_size=side)
+        captioners.append(Captioner(bundle, captioner.device, "auto", "off"))
     return captioners
 
 

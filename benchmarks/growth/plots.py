@@ -5,6 +5,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from benchmarks.growth.curves import Curve
 
@@ -27,7 +28,10 @@ def draw(curve: Curve, title: str, path: Path) -> None:
         axes.errorbar(xs, ys, [below, above], fmt="o", color=POINTS, markersize=4, capsize=3, label="median and range")
         if curve.logarithmic:
             axes.set_xscale("log")
-        axes.set(title=title, xlabel=curve.x, ylabel=curve.y, ylim=(0, None))
+        elif all(x == int(x) for x in xs):
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        highest = max(point.y.most for point in curve.points)
+        axes.set(title=title, xlabel=curve.x, ylabel=curve.y, ylim=(0, 1.08 * highest))
         axes.grid(alpha=0.3)
         axes.legend(loc="best", frameon=False, fontsize="small")
         path.parent.mkdir(parents=True, exist_ok=True)
