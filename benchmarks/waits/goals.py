@@ -68,13 +68,14 @@ def speed_of(limits: Any, machine: Machine) -> tuple[float, str]:
     if limits is None:
         return 1.0, "This machine's matrix product was not measured, so no goal is scaled: measure the part `limits`."
     best = {name: peak.value.most for name in PEAKS for peak in limits.peaks if peak.name == MATRIX.format(name)}
-    name = "bfloat16" if machine.cpu_bf16 or machine.gpu_bf16 else "float32"
-    speed = best[name] / PEAKS[name]
-    ratios = " and ".join(f"{figure(best[each] / PEAKS[each])} times in {each}" for each in PEAKS)
-    units = "" if name == "bfloat16" else " This processor has no units for bfloat16."
-    return speed, (
-        f"The fastest matrix product here is {ratios} as fast as on the machine that the goals were set on."
-        f" Milliseconds, minutes and photos per second are scaled by that of {name}.{units}"
+    ratios = {name: best[name] / PEAKS[name] for name in PEAKS}
+    has_units = bool(machine.cpu_bf16) or machine.gpu_bf16
+    name = max(ratios, key=ratios.get) if has_units else "float32"
+    both = " and ".join(f"{figure(value)} times in {each}" for each, value in ratios.items())
+    reason = "the larger of the two" if has_units else "as this processor has no units for bfloat16"
+    return ratios[name], (
+        f"The fastest matrix product here is {both} as fast as on the machine that the goals were set on. Milliseconds,"
+        f" minutes and photos per second are scaled by that in {name}, {reason}."
     )
 
 

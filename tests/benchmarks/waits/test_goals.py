@@ -6,6 +6,7 @@ from benchmarks import limits, many_photos, one_photo
 from benchmarks.limits import BANDWIDTH, MATRIX, Peak
 from benchmarks.machine import Machine
 from benchmarks.many_photos import BASE, ONE_AT_A_TIME
+from benchmarks.tables import figure
 from benchmarks.timing import Spread
 from benchmarks.waits import folder, goals, retraining, served, start
 from benchmarks.waits.goals import PEAKS, Condition, Row, speed_of
@@ -88,10 +89,16 @@ def test_a_machine_of_half_the_speed_needs_twice_the_time(measured):
 
 
 def test_a_machine_without_bfloat16_is_compared_in_float32():
-    speed, note = speed_of(limits_of(PEAKS["float32"] / 2, 10.0, 0.3), WITHOUT_BF16)
+    speed, note = speed_of(limits_of(PEAKS["float32"] / 2, PEAKS["bfloat16"], 0.3), WITHOUT_BF16)
     assert speed == 0.5 and "no units for bfloat16" in note
-    speed, note = speed_of(limits_of(PEAKS["float32"] / 2, PEAKS["bfloat16"], 0.3), WITH_BF16)
-    assert speed == 1 and "0.500 times in float32 and 1.00 times in bfloat16" in note
+
+
+def test_the_stricter_of_both_speeds_counts():
+    for float32, bfloat16, expected in ((0.5, 1.0, 1.0), (0.9, 0.4, 0.9)):
+        measured = limits_of(float32 * PEAKS["float32"], bfloat16 * PEAKS["bfloat16"], 0.3)
+        speed, note = speed_of(measured, WITH_BF16)
+        assert speed == pytest.approx(expected) and "the larger of the two" in note
+        assert f"{figure(float32)} times in float32 and {figure(bfloat16)} times in bfloat16" in note
 
 
 def test_parts_that_were_not_measured_are_named(measured):
