@@ -22,6 +22,7 @@ import numpy as np
 from benchmarks.service import Service, running_service
 from benchmarks.tables import table
 from captioner.captioner import Captioner
+from captioner.counting import counted
 from captioner.errors import DataError
 from training.data.records import ImageRecord, read_records
 from training.random_streams import sample
@@ -162,7 +163,8 @@ class _Client:
 def report(results: Results) -> str:
     rows = [(step.name, step.seconds) for step in results.steps]
     text = (
-        f"{results.photos} photos with {results.captions} captions each, preset `quick`, {results.epochs} epochs. CIDEr"
-        f" on held-out photos of them: {results.cider_before:.3f} before, {results.cider_after:.3f} after."
+        f"{results.photos} photos with {results.captions} captions each, preset `quick`,"
+        f" {counted(results.epochs, 'epoch')}. CIDEr on held-out photos of them: {results.cider_before:.3f} before,"
+        f" {results.cider_after:.3f} after."
     )
     return f"{table(['step', 'seconds'], rows)}\n\n{text}"

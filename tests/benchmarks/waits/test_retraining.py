@@ -31,7 +31,7 @@ def test_a_retraining_is_measured_from_upload_to_promotion(tiny_served, data):
     assert steps.pop("in all") == pytest.approx(sum(steps.values()))
     assert results.cider_before >= 0 and results.cider_after >= 0
     report = retraining.report(results)
-    assert "| in all |" in report and "24 photos with 2 captions each, preset `quick`, 1 epochs" in report
+    assert "| in all |" in report and "24 photos with 2 captions each, preset `quick`, 1 epoch." in report
 
 
 def records(folder, count, split, captions=5):
