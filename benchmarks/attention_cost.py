@@ -8,10 +8,10 @@ part of a word's time.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.lines import fit_line
 from benchmarks.our_training import untrained_decoder
 from benchmarks.tables import table
 from benchmarks.timing import Contestant, Spread, time_in_turns
@@ -156,8 +156,5 @@ class Word:
 
 
 def nearest_line(score: str, what: str, against: str, counts: Sequence[int], microseconds: Sequence[float]) -> Line:
-    slope, intercept = np.polyfit(counts, microseconds, 1)
-    times = np.asarray(microseconds)
-    residual = np.square(times - (slope * np.asarray(counts) + intercept)).sum()
-    explained = 1 - residual / np.square(times - times.mean()).sum()
-    return Line(score, what, against, float(slope), float(intercept), float(explained))
+    line = fit_line(counts, microseconds)
+    return Line(score, what, against, line.slope, line.intercept, line.r_squared)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.one_photo import EXAMPLES
+from benchmarks.examples import EXAMPLES
 from benchmarks.tables import table
 from benchmarks.timing import Contestant, Spread, time_in_turns
 from captioner.captioner import Captioner

@@ -17,7 +17,8 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from benchmarks.one_photo import EXAMPLES, TextbookPhoto
+from benchmarks.examples import EXAMPLES
+from benchmarks.one_photo import TextbookPhoto
 from benchmarks.peers import MISSING, Peer, peers
 from benchmarks.tables import table
 from benchmarks.textbook import IMAGE_SIZE
@@ -35,6 +36,7 @@ BATCH_SIZE = 16
 BEAM_WIDTHS = (5, 3)
 BASE = f"ours, beam {BEAM_WIDTHS[0]}, batches of {BATCH_SIZE}"
 """The contestant that others are compared with."""
+ONE_AT_A_TIME = f"ours, beam {BEAM_WIDTHS[0]}, one at a time"
 BULK_BASE = "this process, photos read by threads"
 
 
@@ -82,7 +84,7 @@ def measure(captioner: Captioner, quick: bool = False) -> Results:
         decoding = replace(captioner.decoding, beam_width=BEAM_WIDTHS[0], captions_per_image=1)
         captions = captioner.caption([path.read_bytes() for path in paths[: sizes.tried_photos]], decoding)
         words = round(median(len(caption.words) for caption in captions))
-        contestants = _ours(captioner, paths)
+        contestants = our_contestants(captioner, paths)
         contestants["textbook, beam 5, one at a time"] = _textbook(captioner, paths, words, quick)
         others = peers(captioner.device, quick)
         for peer in others:
@@ -93,12 +95,12 @@ def measure(captioner: Captioner, quick: bool = False) -> Results:
         contestants = _bulk(captioner, copy_examples(Path(folder), sizes.bulk_photos), decoding, sizes.workers)
         bulk_seconds = time_in_turns(contestants, sizes.bulk_rounds, captioner.device)
     return Results(
-        _rows(seconds, len(paths), BASE), len(paths), words,
-        _rows(bulk_seconds, sizes.bulk_photos, BULK_BASE), sizes.bulk_photos, () if others else (MISSING,),
+        rows_of(seconds, len(paths), BASE), len(paths), words,
+        rows_of(bulk_seconds, sizes.bulk_photos, BULK_BASE), sizes.bulk_photos, () if others else (MISSING,),
     )  # fmt: skip
 
 
-def _rows(seconds: Mapping[str, Sequence[float]], photos: int, base: str) -> tuple[Row, ...]:
+def rows_of(seconds: Mapping[str, Sequence[float]], photos: int, base: str) -> tuple[Row, ...]:
     return tuple(
         Row(name, Spread.of([photos / elapsed for elapsed in times]), ratio(times, seconds[base]))
         for name, times in seconds.items()
@@ -108,16 +110,16 @@ def _rows(seconds: Mapping[str, Sequence[float]], photos: int, base: str) -> tup
 def report(results: Results) -> str:
     return "\n\n".join(
         (
-            _table(results.rows, BASE),
+            rows_table(results.rows, BASE),
             f"{results.photos} photos; captions of the peers have {results.words} words.",
-            _table(results.bulk_rows, BULK_BASE),
+            rows_table(results.bulk_rows, BULK_BASE),
             f"{results.bulk_photos} photos, ours, beam {BEAM_WIDTHS[0]}, batches of {BATCH_SIZE}.",
             *results.notes,
         )
     )
 
 
-def _table(rows: Sequence[Row], base: str) -> str:
+def rows_table(rows: Sequence[Row], base: str) -> str:
     cells = [(row.contestant, row.photos_per_second, row.times_ours) for row in rows]
     return table(["captioner", "photos/s", f"times as long as {base}"], cells)
 
@@ -130,7 +132,7 @@ def copy_examples(folder: Path, count: int) -> list[Path]:
     ]  # fmt: skip
 
 
-def _ours(captioner: Captioner, paths: Sequence[Path]) -> dict[str, Contestant]:
+def our_contestants(captioner: Captioner, paths: Sequence[Path]) -> dict[str, Contestant]:
     contestants: dict[str, Contestant] = {}
     for width in BEAM_WIDTHS:
         options = replace(captioner.decoding, beam_width=width, captions_per_image=1)

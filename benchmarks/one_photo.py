@@ -1,22 +1,23 @@
 """Measure the time of one photo, from the bytes of a JPEG to its caption and, if there are maps, the map of every word.
 
 Ours is the shipped captioner, through the library, with beam 5. The textbook's search also has beam 5, and draws a
-map for every word; the peers have no maps, so ours is also measured without drawing, and then with a translation of the
-caption. All except ours have random weights and generate as many words as ours, which is all that affects the speed.
+map for every word. The peers have no maps, so ours and the textbook are also measured without drawing, and ours then
+with a translation of the caption. All except ours have random weights and generate as many words as ours, which is all
+that affects the speed.
 The textbook's search ends with the caption's last word; ours continues until every hypothesis of its beam has ended.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks.examples import example_photos
 from benchmarks.peers import MISSING, Peer, peers
 from benchmarks.tables import table
 from benchmarks.textbook import (
@@ -37,13 +38,14 @@ from captioner.translation.translator import TranslatedCaption
 
 TITLE = "One photo"
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
 BEAM_WIDTH = 5
 ROUNDS = 42
 """Each of the photos of examples/ six times."""
 DECODER_DIM = 512
 """All sizes of the textbook's decoder."""
-DRAWING = ("ours", "textbook")
+OURS, PLAIN = "ours", "ours, without drawing"
+TEXTBOOK, TEXTBOOK_PLAIN = "textbook", "textbook, without drawing"
+DRAWING = (OURS, TEXTBOOK)
 """Contestants that draw the map of every word."""
 OPACITY = 0.6
 """Of the textbook's maps."""
@@ -56,6 +58,8 @@ class Row:
     p95_ms: float
     times_ours: Spread
     """Ratio to the time of ours, per photo."""
+    times_plain: Spread
+    """Ratio to the time of ours without drawing."""
     draws: bool
     """Whether the map of every word is drawn."""
 
@@ -81,7 +85,7 @@ class Results:
 
 def measure(captioner: Captioner, quick: bool = False) -> Results:
     """Measure all captioners on the same photos in turn, one photo at a time."""
-    photos = [path.read_bytes() for path in sorted(EXAMPLES.glob("*.jpg"))[: 2 if quick else None]]
+    photos = example_photos(2 if quick else None)
     options = replace(captioner.decoding, beam_width=BEAM_WIDTH, captions_per_image=1)
     lengths = [len(caption.words) for caption in captioner.caption(photos, options)]
     ours = OurPhoto(captioner, photos, options)
@@ -90,23 +94,25 @@ def measure(captioner: Captioner, quick: bool = False) -> Results:
     plain = _plain_photo(captioner, photos, options)
     translated = _translated_photo(captioner, photos, options)
     contestants = {
-        "ours": ours, "ours, without drawing": plain, "ours, without drawing, in German": translated,
-        "textbook": textbook, **others,
+        OURS: ours, PLAIN: plain, "ours, without drawing, in German": translated,
+        TEXTBOOK: textbook, TEXTBOOK_PLAIN: textbook.without_drawing, **others,
     }  # fmt: skip
     seconds = time_in_turns(contestants, 2 if quick else ROUNDS, captioner.device)
-    rows = tuple(_row(name, times, seconds["ours"], name in DRAWING) for name, times in seconds.items())
+    rows = tuple(_row(name, times, seconds) for name, times in seconds.items())
     words = Spread.of([float(length) for length in lengths])
     return Results(rows, ours.parts(), words, () if others else (MISSING,))
 
 
 def report(results: Results) -> str:
     rows = [
-        (row.contestant, row.p50_ms, row.p95_ms, row.times_ours, "yes" if row.draws else "no") for row in results.rows
+        (row.contestant, row.p50_ms, row.p95_ms, row.times_ours, row.times_plain, "yes" if row.draws else "no")
+        for row in results.rows
     ]
+    headings = ["captioner", "p50, ms", "p95, ms", f"times {OURS}", f"times {PLAIN}", "maps drawn"]
     parts = [(part.name, part.ms, f"{100 * part.share:.0f} %") for part in results.parts]
     return "\n\n".join(
         (
-            table(["captioner", "p50, ms", "p95, ms", "times as long as ours", "maps drawn"], rows),
+            table(headings, rows),
             table(["part of ours", "ms", "share"], parts),
             f"Captions have {results.words} words. All except ours have random weights and generate as many words.",
             *results.notes,
@@ -114,9 +120,9 @@ def report(results: Results) -> str:
     )
 
 
-def _row(name: str, seconds: Sequence[float], ours: Sequence[float], draws: bool) -> Row:
-    p50, p95 = 1000 * np.percentile(seconds, [50, 95])
-    return Row(name, float(p50), float(p95), ratio(seconds, ours), draws)
+def _row(name: str, times: Sequence[float], seconds: Mapping[str, Sequence[float]]) -> Row:
+    p50, p95 = 1000 * np.percentile(times, [50, 95])
+    return Row(name, float(p50), float(p95), ratio(times, seconds[OURS]), ratio(times, seconds[PLAIN]), name in DRAWING)
 
 
 def _plain_photo(captioner: Captioner, photos: Sequence[bytes], options: DecodingOptions) -> Contestant:
@@ -190,6 +196,10 @@ class TextbookPhoto:
         index = number % len(self._photos)
         photo = open_image(self._photos[index])
         return draw_maps_plainly(photo, self.caption(photo, self._lengths[index]))
+
+    def without_drawing(self, number: int) -> TextbookCaption:
+        index = number % len(self._photos)
+        return self.caption(open_image(self._photos[index]), self._lengths[index])
 
     @torch.inference_mode()
     def caption(self, photo: Image.Image, words: int) -> TextbookCaption:

@@ -17,18 +17,21 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 import numpy as np
 import psutil
 
+from benchmarks.examples import example_photos
 from benchmarks.machine import machine
 
 ROOT = Path(__file__).parents[1]
 START_SECONDS = 120
+NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -51,11 +54,13 @@ class Service:
     host: str
     port: int
     ready_seconds: float
+    home: Path
+    """Folder of its database and photos."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    photos = [path.read_bytes() for path in sorted((ROOT / "examples").glob("*.jpg"))]
+    photos = example_photos()
     figures = {"machine": machine(), "loads": {}, "memory_mb": []}
     with tempfile.TemporaryDirectory() as cache:
         with running_service(options.batch_size, cache) as service:
@@ -92,15 +97,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 @contextlib.contextmanager
-def running_service(batch_size: int, cache: str) -> Iterator[Service]:
+def running_service(batch_size: int, cache: str, settings: Mapping[str, str] = NO_SETTINGS) -> Iterator[Service]:
     """Run the service as a process on a free port, and measure the time from its start until it is ready.
 
-    cache: folder of its prepared networks, which only its first start makes.
+    cache: folder of its prepared networks, which only its first start makes. settings: further environment variables.
     """
-    with tempfile.TemporaryDirectory() as home:
-        environment = os.environ | {"CAPTIONER_HOME": home, "CAPTIONER_BATCH_SIZE": str(batch_size)}
+    with tempfile.TemporaryDirectory() as folder:
+        environment = os.environ | {"CAPTIONER_HOME": folder, "CAPTIONER_BATCH_SIZE": str(batch_size)}
         environment |= {"CAPTIONER_LOG_LEVEL": "warning", "CAPTIONER_REQUESTS_PER_MINUTE": "0"}
-        environment |= {"CAPTIONER_CACHE": cache}
+        environment |= {"CAPTIONER_CACHE": cache, **settings}
         started_at = time.perf_counter()
         process = subprocess.Popen(
             [sys.executable, "-m", "service", "--port", "0"],
@@ -113,7 +118,8 @@ def running_service(batch_size: int, cache: str) -> Iterator[Service]:
             address = urlsplit(read_url(process))
             wait_until_ready(address.hostname, address.port)
             ready = time.perf_counter() - started_at
-            yield Service(psutil.Process(process.pid), address.hostname, address.port, ready)
+            home = Path(environment["CAPTIONER_HOME"])
+            yield Service(psutil.Process(process.pid), address.hostname, address.port, ready, home)
         finally:
             process.terminate()
             process.wait(60)
@@ -148,13 +154,14 @@ def caption(connection: http.client.HTTPConnection, photo: bytes) -> None:
         raise RuntimeError(f"the service answered {response.status}: {body[:200]!r}")
 
 
-def measure(service: Service, photos: Sequence[bytes], clients: int, count: int) -> Load:
-    """Caption `count` photos by `clients` concurrent clients."""
+def measure(service: Service | Sequence[Service], photos: Sequence[bytes], clients: int, count: int) -> Load:
+    """Caption `count` photos by `clients` concurrent clients. service: several are replicas that share the clients."""
+    services = [service] if isinstance(service, Service) else service
     numbers = iter(range(count))
     lock, seconds, failures = threading.Lock(), [], []
 
-    def client() -> None:
-        with contextlib.closing(http.client.HTTPConnection(service.host, service.port, timeout=60)) as connection:
+    def client(replica: Service) -> None:
+        with contextlib.closing(http.client.HTTPConnection(replica.host, replica.port, timeout=60)) as connection:
             while True:
                 with lock:
                     number = next(numbers, None)
@@ -168,7 +175,7 @@ def measure(service: Service, photos: Sequence[bytes], clients: int, count: int)
                     return
                 seconds.append(time.perf_counter() - started_at)
 
-    threads = [threading.Thread(target=client) for _ in range(clients)]
+    threads = [threading.Thread(target=client, args=[services[each % len(services)]]) for each in range(clients)]
     started_at = time.perf_counter()
     for thread in threads:
         thread.start()
@@ -183,14 +190,15 @@ def measure(service: Service, photos: Sequence[bytes], clients: int, count: int)
 
 def memory_over(service: Service, photos: Sequence[bytes], requests: int, steps: int = 10) -> list[float]:
     """Return the service's resident memory in MB before and after each tenth of `requests` requests by four clients."""
-    megabytes = [_resident_mb(service)]
+    megabytes = [resident_mb(service)]
     for _ in range(steps):
         measure(service, photos, clients=4, count=requests // steps)
-        megabytes.append(_resident_mb(service))
+        megabytes.append(resident_mb(service))
     return megabytes
 
 
-def _resident_mb(service: Service) -> float:
+def resident_mb(service: Service) -> float:
+    """Return the resident memory of the service's process in MB, without that of its training worker."""
     return round(service.process.memory_info().rss / 1e6, 1)
 
 

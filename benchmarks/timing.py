@@ -3,11 +3,15 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
+from typing import TypeVar
 
 import torch
 
 from benchmarks.tables import figure
+
+T, Name = TypeVar("T"), TypeVar("Name")
 
 Contestant = Callable[[int], object]
 """A function to time; it gets the number of the round, so that it may use another photo each time."""
@@ -30,18 +34,24 @@ class Spread:
 
 
 def time_in_turns(contestants: Mapping[str, Contestant], rounds: int, device: torch.device) -> dict[str, list[float]]:
-    """Return the seconds of each contestant in each round, by name.
+    """Return the seconds of each contestant in each round, by name: see `take_turns`."""
+    measures = {name: partial(time_round, contestant, device=device) for name, contestant in contestants.items()}
+    return take_turns(measures, rounds)
+
+
+def take_turns(measures: Mapping[Name, Callable[[int], T]], rounds: int) -> dict[Name, list[T]]:
+    """Return what each measure gives in each round, by name. A measure gets the number of the round.
 
     Each runs once before as a warm-up. Every other round is in reverse order.
     """
-    for contestant in contestants.values():
-        contestant(0)
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for measure in measures.values():
+        measure(0)
+    results: dict[Name, list[T]] = {name: [] for name in measures}
     for number in range(rounds):
-        names = list(contestants)
+        names = list(measures)
         for name in names if number % 2 == 0 else names[::-1]:
-            seconds[name].append(time_round(contestants[name], number, device))
-    return seconds
+            results[name].append(measures[name](number))
+    return results
 
 
 def time_round(contestant: Contestant, number: int, device: torch.device) -> float:

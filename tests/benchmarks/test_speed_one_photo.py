@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from benchmarks import one_photo, peers
-from benchmarks.one_photo import EXAMPLES, TextbookPhoto, draw_maps_plainly, measure
+from benchmarks.examples import EXAMPLES
+from benchmarks.one_photo import TextbookPhoto, draw_maps_plainly, measure
 from benchmarks.textbook import TextbookCaption
 from captioner.images.photo import open_image
 from tests.support.benchmark_results import check
@@ -14,7 +15,9 @@ def test_our_parts_are_measured_and_missing_peers_name_their_package(shipped, mo
     monkeypatch.setattr(peers, "installed", lambda: False)
     results = measure(shipped, quick=True)
     check(one_photo, results, "ours", "ours, without drawing", "textbook", "encode", "search")
-    names = ["ours", "ours, without drawing", "ours, without drawing, in German", "textbook"]
+    names = [
+        "ours", "ours, without drawing", "ours, without drawing, in German", "textbook", "textbook, without drawing",
+    ]  # fmt: skip
     assert [row.contestant for row in results.rows] == names
     assert all(row.p50_ms <= row.p95_ms for row in results.rows)
     assert sum(part.share for part in results.parts) == pytest.approx(1)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks.tables import figure, table
-from benchmarks.timing import Spread, ratio, time_in_turns
+from benchmarks.timing import Spread, ratio, take_turns, time_in_turns
 
 CPU = torch.device("cpu")
 
@@ -19,6 +19,11 @@ def test_contestants_take_turns_in_alternating_order():
     assert warm_up == [("a", 0), ("b", 0)]
     assert rounds == [("a", 0), ("b", 0), ("b", 1), ("a", 1), ("a", 2), ("b", 2)]
     assert {name: len(times) for name, times in seconds.items()} == {"a": 3, "b": 3}
+
+
+def test_what_measures_give_is_kept_without_the_warm_up():
+    given = iter(range(100))
+    assert take_turns({1: lambda _: next(given), 2: lambda _: -next(given)}, 3) == {1: [2, 5, 6], 2: [-3, -4, -7]}
 
 
 def test_a_contestants_time_is_measured():

@@ -3,9 +3,10 @@
 import dataclasses
 import json
 import math
-import typing
 from collections.abc import Iterator
 from typing import Any
+
+from benchmarks.stored import rebuild
 
 
 def check(section: Any, results: Any, *names: str) -> None:
@@ -18,6 +19,16 @@ def check(section: Any, results: Any, *names: str) -> None:
         assert f"| {name} |" in report
 
 
+def check_curve(section: Any, results: Any, xs: list[float]) -> None:
+    """Check that a curve has these points with positive costs, and that its JSON holds the whole table."""
+    curve = section.curve(results)
+    assert [point.x for point in curve.points] == xs
+    assert all(0 < point.y.least <= point.y.median <= point.y.most for point in curve.points)
+    values = json.loads(json.dumps(dataclasses.asdict(results)))
+    assert section.report(rebuild(section.Results, values)) == section.report(results)
+    assert curve.y in section.report(results)
+
+
 def figures_of(results: Any) -> Iterator[float]:
     if isinstance(results, int | float) and not isinstance(results, bool):
         yield results
@@ -27,13 +38,3 @@ def figures_of(results: Any) -> Iterator[float]:
     elif dataclasses.is_dataclass(results):
         for value in vars(results).values():
             yield from figures_of(value)
-
-
-def rebuild(kind: Any, values: Any) -> Any:
-    """Rebuild a dataclass from the output of `asdict` and JSON."""
-    if dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
-        return kind(**{name: rebuild(hints[name], value) for name, value in values.items()})
-    if typing.get_origin(kind) is tuple:
-        return tuple(rebuild(typing.get_args(kind)[0], value) for value in values)
-    return values

@@ -5,90 +5,35 @@ With REQUIRE_SERVERS=1 they fail instead.
 
 import contextlib
 import os
-import shutil
-import signal
 import subprocess
-import tempfile
-import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from benchmarks import postgresql
+from benchmarks.postgresql import PostgreSQL, find_program, wait_for
+
+__all__ = ["PostgreSQL", "postgresql_server", "program", "redis_address", "redis_process", "redis_server"]
 
 _SECONDS = 60
 
 
 def program(name: str) -> str:
-    """Return the path of a program, also in Debian's folder of PostgreSQL; skip the test if it is missing."""
-    debian = [str(path) for path in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
-    path = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), *debian]))
+    """Return the path of a program; skip the test if it is missing."""
+    path = find_program(name)
     if path is None:
         report = pytest.fail if os.environ.get("REQUIRE_SERVERS") else pytest.skip
         report(f"there is no {name} here: install Debian's postgresql and redis-server")
     return path
 
 
-def wait_for(ready: Callable[[], bool], process: subprocess.Popen) -> None:
-    end = time.monotonic() + _SECONDS
-    while not ready():
-        assert process.poll() is None and time.monotonic() < end, process.args
-        time.sleep(0.02)
-
-
-class PostgreSQL:
-    """A server in a folder that can be stopped and restarted. Its user is postgres, without a password."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        """folder: also of its socket, which takes the place of a host."""
-        # It refuses to run as root.
-        self._account = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
-        if self._account:
-            shutil.chown(folder, "postgres", "postgres")
-        data = folder / "data"
-        make = [program("initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"]
-        subprocess.run(make, cwd=folder, check=True, stdout=subprocess.DEVNULL, **self._account)
-        self._command = [program("postgres"), "-D", data, "-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"]
-        self.start()
-
-    def start(self) -> None:
-        """Start, and return once it accepts connections."""
-        self._process = subprocess.Popen(self._command, cwd=self.folder, stderr=subprocess.DEVNULL, **self._account)
-        wait_for(lambda: "ready" in self._status(), self._process)
-
-    def stop(self) -> None:
-        """Stop without waiting for connected clients."""
-        self._process.send_signal(signal.SIGINT)
-        self._process.wait(_SECONDS)
-
-    @contextlib.contextmanager
-    def database(self) -> Iterator[str]:
-        """Yield the URL of a new empty database."""
-        import psycopg
-
-        name = f"captioner_{uuid.uuid4().hex}"
-        with psycopg.connect(host=str(self.folder), user="postgres", autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
-        yield f"postgresql://postgres@/{name}?host={self.folder}"
-        with psycopg.connect(host=str(self.folder), user="postgres", autocommit=True) as connection:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-    def _status(self) -> str:
-        try:
-            return (self.folder / "data" / "postmaster.pid").read_text()
-        except OSError:
-            return ""
-
-
 @contextlib.contextmanager
 def postgresql_server() -> Iterator[PostgreSQL]:
-    with tempfile.TemporaryDirectory(prefix="captioner-postgresql-") as folder:
-        server = PostgreSQL(Path(folder))
-        try:
-            yield server
-        finally:
-            server.stop()
+    for name in ("initdb", "postgres"):
+        program(name)
+    with postgresql.postgresql_server(["-c", "fsync=off"]) as server:
+        yield server
 
 
 @contextlib.contextmanager
