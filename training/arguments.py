@@ -117,6 +117,10 @@ def _add_translator_arguments(
     inspect.add_argument("--json", action="store_true", help="print everything as JSON, for programs")
     inspect.set_defaults(on_many_devices=False)
     fit.add_argument("--resume", action="store_true", help="resume the run in --output")
+    fit.add_argument(
+        "--from-bundle", type=Path, metavar="DIR",
+        help="start from this translator, a folder or the language of one that ships; keep its pieces of words",
+    )  # fmt: skip
     _add_options_arguments(fit, TRANSLATOR_PRESETS)
     add_arguments(fit, TranslatorConfig, "translator", leave_out=NOT_OF_TRANSLATORS, only_given=True)
     add_arguments(fit, TranslatorOptions, "training", only_given=True)

@@ -7,12 +7,12 @@ from itertools import islice
 from pathlib import Path
 
 from captioner.errors import DataError
+from captioner.translation.languages import language_code
 from training.data.readers.text_lines import text_lines
 from training.translation.parallel_text import (
     JSON_LINES,
     TABLES,
     TMX,
-    language_code,
     read_record,
     stem_and_ending,
     table_rows,
