@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from captioner.arguments import add_arguments
 from captioner.config import RUNTIMES, CaptionerConfig, DecodingOptions
-from captioner.translation.config import NOT_OF_TRANSLATORS, TranslatorConfig
+from captioner.translation.config import NOT_OF_TRANSLATORS, TRANSLATION, TranslatorConfig
 from training.options import PRESETS, TRANSLATOR_PRESETS, FitOptions, TranslatorOptions
 
 if TYPE_CHECKING:
@@ -124,13 +124,16 @@ def _add_translator_arguments(
     _add_options_arguments(fit, TRANSLATOR_PRESETS)
     add_arguments(fit, TranslatorConfig, "translator", leave_out=NOT_OF_TRANSLATORS, only_given=True)
     add_arguments(fit, TranslatorOptions, "training", only_given=True)
-    add_arguments(fit, DecodingOptions, "decoding in validation", leave_out=_NOT_DECODING_TEXT, only_given=True)
+    add_arguments(
+        fit, DecodingOptions, "decoding in validation",
+        leave_out=_NOT_DECODING_TEXT, only_given=True, **TRANSLATION.to_json(),
+    )  # fmt: skip
     fit.set_defaults(on_many_devices=True)
     evaluate.add_argument("--bundle", type=Path, required=True, metavar="DIR", help="folder of the translator")
     evaluate.add_argument("--split", default="test", help="train, val or the name of a test file. Default: test.")
     add_arguments(
         evaluate, DecodingOptions, "decoding (defaults are the translator's)",
-        leave_out=_NOT_DECODING_TEXT, only_given=True,
+        leave_out=_NOT_DECODING_TEXT, only_given=True, **dict.fromkeys(DECODING),
     )  # fmt: skip
     evaluate.set_defaults(on_many_devices=False)
 
