@@ -80,7 +80,8 @@ def check_languages(folder: Path, languages: tuple[str, str], wanted: tuple[str,
     if not same_languages(languages, wanted):
         raise ConfigError(
             f"--source {wanted[0]} and --target {wanted[1]} contradict {folder}, which translates {languages[0]} into"
-            f" {languages[1]}: start from another translator, or train from scratch without --from-bundle"
+            f" {languages[1]}: start from another translator, train from scratch without --from-bundle, or if these are"
+            " other names of the same languages, give the data the translator's"
         )
 
 
