@@ -9,7 +9,7 @@ from captioner.bundle_files import read_text
 from captioner.bundle_json import load_metrics
 from captioner.errors import ConfigError
 from captioner.translation.bundle_json import read_languages, shipped_translators
-from captioner.translation.languages import language_code
+from captioner.translation.languages import same_languages
 from service.store.versions import BUILT_IN, Version, Versions
 
 
@@ -65,7 +65,7 @@ def translator_in_use(
     configured: as for `built_in_translators`.
     """
     version = versions.current_translators().get(target) or find_translator(versions, configured, BUILT_IN, target)
-    return version if version and language_code(version.facts["source"]) == language_code(source) else None
+    return version if version and same_languages((version.facts["source"], target), (source, target)) else None
 
 
 def find_translator(
