@@ -36,7 +36,8 @@ def load_translator(language_or_path: "Path | str", device: str | None = None) -
     Raises BundleError if there is none for the language, with those that there are, or if the folder cannot be used,
     and ConfigError if the device cannot.
     """
-    from captioner.translation.bundle import load_translator_bundle, translator_folder
+    from captioner.translation.bundle import load_translator_bundle
+    from captioner.translation.bundle_json import translator_folder
     from captioner.translation.translator import Translator
 
     return Translator(load_translator_bundle(translator_folder(language_or_path)), device)

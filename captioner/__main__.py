@@ -23,7 +23,7 @@ from captioner.bulk.cli import (
 from captioner.commands.arguments import add_arguments, count
 from captioner.commands.collector import paused_collector
 from captioner.config import MANY_PHOTOS, RUNTIMES, DecodingOptions, choose_runtime
-from captioner.errors import CaptionerError, ImageError, TextError
+from captioner.errors import CaptionerError, ConfigError, ImageError, TextError
 from captioner.printing import JsonLines, Pictures, PlainLines
 
 if TYPE_CHECKING:  # these import torch, which `--help` should not wait for
@@ -221,7 +221,12 @@ def decoding_options(bundle: DecodingOptions, options: argparse.Namespace) -> De
     """Return the bundle's decoding options, overridden by the arguments. Raises ConfigError as DecodingOptions does."""
     names = {field.name for field in fields(DecodingOptions)}
     overrides = {name: value for name, value in vars(options).items() if name in names and value is not None}
-    overrides.setdefault("beam_width", max(bundle.beam_width, options.captions))
+    width = overrides.setdefault("beam_width", max(bundle.beam_width, options.captions))
+    if options.captions > width > 0 and not overrides.get("temperature", bundle.temperature):
+        raise ConfigError(
+            f"--captions {options.captions} is more than --beam-width {width} can find: widen the beam, or sample with"
+            " --temperature"
+        )
     return replace(bundle, captions_per_image=options.captions, **overrides)
 
 

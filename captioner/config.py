@@ -179,11 +179,11 @@ class DecodingOptions(JsonOptions):
     """Options of decoding. `beam_width` 1 is greedy; `temperature` above 0 samples instead."""
 
     beam_width: int = 5
-    """K: number of hypotheses kept per image."""
+    """K: number of hypotheses kept for each photo, or sentence to translate."""
     captions_per_image: int = 1
     """Number of captions to return per image, best first; at most `beam_width` unless sampling."""
     max_words: int = 20
-    """Maximum number of words of a caption."""
+    """Maximum number of words of a caption, or of pieces of words of a translation."""
     length_penalty: float = 0.7
     """Exponent a: finished captions are ranked by log-probability / words ** a."""
     block_repeats: int = 3

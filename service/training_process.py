@@ -68,8 +68,8 @@ def chosen_options(
 ) -> dict[str, Any]:
     """Return all options of a training. Raises DataError with the error message if they are refused.
 
-    data: the data set. bundle: the captioner to start from. folder: for temporary files. run: runs the fit command
-    with `--check`.
+    data: the data set. bundle: the captioner or translator to start from. folder: for temporary files. run: runs the
+    fit command with `--check`.
     """
     with tempfile.TemporaryDirectory(prefix=".add-", dir=folder) as temporary:
         start_arguments = ["--from-bundle", bundle] if bundle else []

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from captioner.translation.bundle import shipped_translators
+from captioner.translation.bundle_json import shipped_translators
 from stress.tiny_service import tiny_photo
 
 LANGUAGES = tuple(shipped_translators())

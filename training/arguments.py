@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from captioner.commands.arguments import add_arguments
 from captioner.config import RUNTIMES, CaptionerConfig, DecodingOptions
-from captioner.translation.config import NOT_OF_TRANSLATORS, TranslatorConfig
+from captioner.translation.config import NOT_OF_TRANSLATORS, TRANSLATION, TranslatorConfig
 from training.options import PRESETS, TRANSLATOR_PRESETS, FitOptions, TranslatorOptions
 
 if TYPE_CHECKING:
@@ -117,16 +117,23 @@ def _add_translator_arguments(
     inspect.add_argument("--json", action="store_true", help="print everything as JSON, for programs")
     inspect.set_defaults(on_many_devices=False)
     fit.add_argument("--resume", action="store_true", help="resume the run in --output")
+    fit.add_argument(
+        "--from-bundle", type=Path, metavar="DIR",
+        help="start from this translator, a folder or the language of one that ships; keep its pieces of words",
+    )  # fmt: skip
     _add_options_arguments(fit, TRANSLATOR_PRESETS)
     add_arguments(fit, TranslatorConfig, "translator", leave_out=NOT_OF_TRANSLATORS, only_given=True)
     add_arguments(fit, TranslatorOptions, "training", only_given=True)
-    add_arguments(fit, DecodingOptions, "decoding in validation", leave_out=_NOT_DECODING_TEXT, only_given=True)
+    add_arguments(
+        fit, DecodingOptions, "decoding in validation",
+        leave_out=_NOT_DECODING_TEXT, only_given=True, **TRANSLATION.to_json(),
+    )  # fmt: skip
     fit.set_defaults(on_many_devices=True)
     evaluate.add_argument("--bundle", type=Path, required=True, metavar="DIR", help="folder of the translator")
     evaluate.add_argument("--split", default="test", help="train, val or the name of a test file. Default: test.")
     add_arguments(
         evaluate, DecodingOptions, "decoding (defaults are the translator's)",
-        leave_out=_NOT_DECODING_TEXT, only_given=True,
+        leave_out=_NOT_DECODING_TEXT, only_given=True, **dict.fromkeys(DECODING),
     )  # fmt: skip
     evaluate.set_defaults(on_many_devices=False)
 

@@ -27,6 +27,7 @@ from training.inspection.languages import unknown_words
 from training.inspection.statistics import training_words
 from training.options import FitOptions, choose_options, read_options
 from training.runs.resuming import check_kind, compare_runs, stored_options
+from training.start_config import extended_config
 
 if TYPE_CHECKING:
     from captioner.bundle.bundle import Bundle
@@ -152,8 +153,6 @@ def _choose_captioner_config(
     if run:
         return CaptionerConfig(**run["captioner"] | given_arguments(CaptionerConfig, options))
     if start:
-        from training.start import extended_config
-
         return extended_config(start.config, given_arguments(CaptionerConfig, options), options.from_bundle)
     return from_arguments(CaptionerConfig, options)
 

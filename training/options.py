@@ -48,6 +48,9 @@ MOSTLY_NEW = 0.5
 """Share of new words above which the data is another language, so that distillation would not help."""
 
 
+TRANSLATOR_SMALL_DATA = {"learning_rate": 5e-4, "batch_size": 16, "warmup_steps": 50, "average_decay": 0.99}
+"""Defaults of every run that starts from a translator, with some hundred pairs of sentences."""
+
 LIKE_BEFORE = ("doubly_stochastic_weight",)
 """Options that a run keeps from the captioner that it starts from, because they shaped its maps."""
 
@@ -225,13 +228,18 @@ def read_options(path: Path, kind: type[JsonOptions]) -> dict[str, Any]:
 
 
 def choose_translator_options(
-    given_options: Mapping[str, Any], preset: str | None = None, resumed: Mapping[str, Any] | None = None
+    given_options: Mapping[str, Any],
+    preset: str | None = None,
+    resumed: Mapping[str, Any] | None = None,
+    start_pieces: Mapping[str, int] | None = None,
 ) -> TranslatorOptions:
     """Return the options of a translator's run: the given ones, else the preset's, the resumed run's, the defaults.
 
+    start_pieces: `source_pieces` and `target_pieces` of the translator to start from; None from scratch.
     Raises ConfigError for an unknown preset, and as TranslatorOptions does.
     """
-    return TranslatorOptions.from_json({**(resumed or {}), **_preset(TRANSLATOR_PRESETS, preset), **given_options})
+    defaults = resumed or ({} if start_pieces is None else {**TRANSLATOR_SMALL_DATA, **start_pieces})
+    return TranslatorOptions.from_json({**defaults, **_preset(TRANSLATOR_PRESETS, preset), **given_options})
 
 
 def choose_options(

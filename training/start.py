@@ -1,40 +1,15 @@
 """Extend the captioner that a run starts from with new words and more annotations."""
 
-from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from captioner.bundle.bundle import Bundle
 from captioner.config import CaptionerConfig
-from captioner.errors import ConfigError
 from captioner.model.network import CaptionModel
 from captioner.text.vocabulary import Vocabulary
 
 _WORD_TENSORS = ("decoder.embedding.weight", "decoder.output.weight", "decoder.output.bias", "decoder.output_bias")
 """Names of tensors with a row for each word."""
-
-_EXTENSIONS = {("scales", 1, 2), ("query", "hidden", "hidden_word"), ("text", False, True)}
-"""Options that may change (name, from, to): the captioner gets more input, with initial weights of 0."""
-
-
-def extended_config(config: CaptionerConfig, changes: Mapping[str, Any], path: Path) -> CaptionerConfig:
-    """Return the options of the captioner at `path`, changed to the wanted ones.
-
-    Raises ConfigError for options that cannot change in a trained captioner.
-    """
-    for name, value in changes.items():
-        current = getattr(config, name)
-        if value != current and (name, current, value) not in _EXTENSIONS:
-            flag = f"--{name.replace('_', '-')}"
-            raise ConfigError(
-                f"{flag} {value} contradicts {path}, which has {current}:"
-                f" leave {flag} out, or train from scratch without --from-bundle"
-            )
-    return replace(config, **changes)
 
 
 def extended_model(bundle: Bundle, vocabulary: Vocabulary, config: CaptionerConfig | None = None) -> CaptionModel:

@@ -162,7 +162,7 @@ def _target_language(language_or_path: str | None) -> str | None:
     """Return the language that a translator writes. Raises BundleError if there is no such translator."""
     if not language_or_path:
         return None
-    from captioner.translation.bundle import read_languages, translator_folder
+    from captioner.translation.bundle_json import read_languages, translator_folder
 
     return read_languages(translator_folder(language_or_path))[1]
 

@@ -248,7 +248,7 @@ def _check_confidence(captioner: Captioner, decoding: DecodingOptions, options: 
         )
     if decoding.temperature > 0:
         raise ConfigError(
-            "--min-confidence: sampled captions have no confidence; leave the option or --temperature out"
+            "--min-confidence: sampled captions have no confidence: leave the option or --temperature out"
         )
 
 

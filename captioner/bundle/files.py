@@ -20,15 +20,19 @@ def json_bytes(value: Any) -> bytes:
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def check_replaceable(folder: Path, kind: str, files: Collection[str], optional: Collection[str]) -> None:
+def check_replaceable(
+    folder: Path, kind: str, files: Collection[str], optional: Collection[str], with_others: bool = True
+) -> None:
     """Raise BundleError if a folder exists and holds something other than a bundle of this kind.
 
     files: names of the files that every such bundle has. optional: names of those that it may have.
+    with_others: whether a whole bundle is also replaced if there are other files beside it, which are lost. A training
+    must not end for such a file.
     """
     if not folder.exists():
         return
     names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else {""}
-    if not (names <= {*files, *optional} or names >= set(files)):
+    if not (names <= {*files, *optional} or (with_others and names >= set(files))):
         raise BundleError(f"{folder} holds something other than a {kind}, which would be lost: name another folder")
 
 

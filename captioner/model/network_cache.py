@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import sys
 import time
@@ -39,6 +40,9 @@ MAX_BYTES = 500_000_000
 _LEFT_BEHIND_SECONDS = 3600
 """Age from which a temporary folder belongs to a killed process."""
 _NETWORK, _WEIGHTS, _HASHES = "network.xml", "network.bin", "sha256.json"
+_ENTRY = re.compile(r"[0-9a-f]{64}-\w+")
+_TEMPORARY = re.compile(rf"\.{_ENTRY.pattern}-[0-9a-f]{{32}}\.part")
+"""Names of entries, and of those that `atomic_folder` was writing."""
 
 
 def cache_folder(folder: Path | str | None = None) -> Path | None:
@@ -124,14 +128,17 @@ def _hashes(entry: Path) -> list[str]:
 
 
 def _trim(newest: Path) -> None:
-    """Remove the entries that were not used for the longest time until the folder is small enough; keep the newest."""
+    """Remove the entries that were not used for the longest time until they are small enough; keep the newest.
+
+    The folder may be one that holds other things as well, such as `~/.cache`: these stay.
+    """
     entries = []
     for folder in newest.parent.iterdir():
         with suppress(OSError):  # another process removes entries as well
             age = time.time() - folder.stat().st_mtime
-            if not folder.name.startswith("."):
+            if _ENTRY.fullmatch(folder.name):
                 entries.append((age, folder, sum(file.stat().st_size for file in folder.iterdir())))
-            elif age > _LEFT_BEHIND_SECONDS:
+            elif _TEMPORARY.fullmatch(folder.name) and age > _LEFT_BEHIND_SECONDS:
                 shutil.rmtree(folder, ignore_errors=True)
     total = 0
     for _, folder, size in sorted(entries):

@@ -36,7 +36,7 @@ def export_onnx(bundle: Bundle, folder: Path) -> None:
     """
     with needs_extra("onnx"):
         import onnx  # noqa: F401  torch needs it, and says so too late
-    check_replaceable(folder, "captioner in ONNX", FILES, optional=())
+    check_replaceable(folder, "captioner in ONNX", FILES, optional=(), with_others=False)  # people caption photos there
     model = bundle.model.eval()
     size = bundle.config.image_size
     pixels = torch.zeros(1, size, size, 3, dtype=torch.uint8)

@@ -16,19 +16,13 @@ from captioner.bundle.files import (
     to_16_bits,
     write_files,
 )
-from captioner.bundle.json_files import load_metrics, read_json, read_versioned
+from captioner.bundle.json_files import load_metrics
 from captioner.config import DecodingOptions
 from captioner.errors import BundleError, ConfigError
+from captioner.translation.bundle_json import FILES, FORMAT_VERSION, read_config, read_pieces
 from captioner.translation.config import TRANSLATION, TranslatorConfig
 from captioner.translation.model import TranslationModel
 from captioner.translation.subwords import Subwords
-
-BUNDLES = Path(__file__).parents[1] / "bundles"
-"""Folder of the translators that ship, and of the captioner."""
-
-FORMAT_VERSION = 1
-FILES = ("config.json", "source.json", "target.json", "model.safetensors")
-_CONFIG_KEYS = {"format_version", "translator", "source", "target", "decoding"}
 
 
 @dataclass(frozen=True)
@@ -46,26 +40,6 @@ class TranslatorBundle:
     metrics: dict[str, Any] = field(default_factory=dict)
     card: str = ""
     """Model card in Markdown: data, licence, figures, limits."""
-
-
-def shipped_translators() -> dict[str, Path]:
-    """Return the target language -> folder of each translator that ships; all read English."""
-    return {folder.name.removeprefix("en-"): folder for folder in sorted(BUNDLES.glob("en-*")) if folder.is_dir()}
-
-
-def translator_folder(language_or_path: Path | str) -> Path:
-    """Return the folder of the translator that ships for a target language ("de"), or the folder that is named.
-
-    Raises BundleError, with the languages that ship, if there is none.
-    """
-    shipped = shipped_translators()
-    folder = shipped.get(str(language_or_path), Path(language_or_path))
-    if not folder.is_dir():
-        raise BundleError(
-            f"there is no translator {str(language_or_path)!r}: name a language that ships"
-            f" ({', '.join(shipped) or 'none'}), or the folder of a translator"
-        )
-    return folder
 
 
 def save_translator(bundle: TranslatorBundle, folder: Path) -> None:
@@ -94,26 +68,16 @@ def save_translator(bundle: TranslatorBundle, folder: Path) -> None:
     write_files(folder, contents)
 
 
-def read_languages(folder: Path) -> tuple[str, str]:
-    """Return the source and the target language of a translator without loading it. Raises BundleError."""
-    folder = Path(folder)
-    _check_files(folder)
-    values = _config(folder / "config.json")
-    return values["source"], values["target"]
-
-
 def load_translator_bundle(folder: Path) -> TranslatorBundle:
     """Read a translator. It unpickles nothing and downloads nothing. Raises BundleError with the file and its fault."""
     folder = Path(folder)
-    _check_files(folder)
-    path = folder / "config.json"
-    values = _config(path)
+    path, values = folder / "config.json", read_config(folder)
     try:
         config = TranslatorConfig.from_json(values["translator"])
         decoding = DecodingOptions.from_json(values["decoding"])
     except ConfigError as error:
         raise BundleError(f"{path}: {error}") from error
-    source, target = (_subwords(folder / name) for name in ("source.json", "target.json"))
+    source, target = read_pieces(folder)
     tensors = read_tensors(folder / "model.safetensors")
 
     def make_model() -> TranslationModel:
@@ -133,24 +97,3 @@ def load_translator_bundle(folder: Path) -> TranslatorBundle:
         load_metrics(folder),
         read_text(folder / "README.md"),
     )
-
-
-def _check_files(folder: Path) -> None:
-    for name in FILES:
-        if not (folder / name).is_file():
-            raise BundleError(f"{folder} is not a whole translator: {name} is missing; copy it from its source")
-
-
-def _config(path: Path) -> dict[str, Any]:
-    values = read_versioned(path, FORMAT_VERSION, _CONFIG_KEYS)
-    for name in ("source", "target"):
-        if not isinstance(values[name], str) or not values[name]:
-            raise BundleError(f"{path}: {name} must be the code of a language: copy the file again from its source")
-    return values
-
-
-def _subwords(path: Path) -> Subwords:
-    try:
-        return Subwords.from_json(read_json(path))
-    except BundleError as error:
-        raise BundleError(f"{path}: {error}") from error

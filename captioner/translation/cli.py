@@ -111,9 +111,9 @@ def _parser() -> argparse.ArgumentParser:
         "--figure", type=Path, metavar="FILE.png",
         help="draw the attention matrix; for several texts, FILE-1.png, FILE-2.png, ...",
     )  # fmt: skip
-    add_arguments(
-        parser, DecodingOptions, "decoding (defaults are the translator's)", leave_out=_NOT_DECODING, only_given=True
-    )
+    unknown = dict.fromkeys(field.name for field in fields(DecodingOptions))  # they depend on the translator
+    title = "decoding (defaults are the translator's)"
+    add_arguments(parser, DecodingOptions, title, leave_out=_NOT_DECODING, only_given=True, **unknown)
     return parser
 
 

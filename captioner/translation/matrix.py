@@ -18,7 +18,7 @@ MAX_LABEL = 40
 
 
 def matrix_figure(translation: "Translation", cell: int = 32) -> Image.Image:
-    """Draw the matrix of Bahdanau et al. 2015, figure 3 -> greycell image.
+    """Draw the matrix of Bahdanau et al. 2015, figure 3 -> grey image.
 
     Black is a weight of 0, white a weight of 1. cell: side of a cell in pixels. Words in scripts that DejaVu Sans
     (matplotlib's font) lacks show as boxes. Raises ConfigError for a cell below 10 pixels.

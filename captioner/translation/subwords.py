@@ -73,6 +73,10 @@ class Subwords:
         """Return whether ids hold a letter or digit that is not unknown."""
         return any(_LETTER.search(piece) for piece in self.vocabulary.decode(ids))
 
+    def knows(self, ids: Iterable[int]) -> bool:
+        """Return whether ids hold a character that is not unknown, besides spaces."""
+        return any(piece != SPACE for piece in self.vocabulary.decode(ids))
+
     def words(self, ids: Sequence[int], text: str | None = None) -> list[tuple[str, slice]]:
         """Group ids into whole words, for people: (word, its slice of `ids`).
 

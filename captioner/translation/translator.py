@@ -102,10 +102,10 @@ class Translator:
     ) -> Iterator[list[Translation]]:
         """Yield the `options.captions_per_image` best translations of each sentence, best first.
 
-        strict: whether to raise TextError, as `encode` does, before anything is translated. If not, a sentence that
-        `encode` refuses gets one translation, `empty_translation`.
+        strict: whether to raise TextError, as `encode` does, before anything is translated; of several sentences, it
+        says which one. If not, a sentence that `encode` refuses gets one translation, `empty_translation`.
         """
-        sources = [self.encode(text) if strict or can_read(text, self.bundle.source) else [] for text in texts]
+        sources = [self._encode(index, texts, strict) for index in range(len(texts))]
         # Sentences of one length share a batch: padding costs time.
         order = sorted(filter(sources.__getitem__, range(len(sources))), key=lambda index: len(sources[index]))
         found = {index: [empty_translation()] for index, source in enumerate(sources) if not source}
@@ -135,6 +135,15 @@ class Translator:
         Raises TextError if the text is empty, longer than MAX_PIECES, or holds no known word.
         """
         return encode_sentence(text, self.bundle.source, self.bundle.source_language)
+
+    def _encode(self, index: int, texts: Sequence[str], strict: bool) -> list[int]:
+        """Return the ids of one of several sentences; none for one that is refused if not strict. Raises TextError."""
+        try:
+            return self.encode(texts[index])
+        except TextError as error:
+            if strict:
+                raise TextError(f"text {index + 1:,}: {error}" if len(texts) > 1 else str(error)) from error
+            return []
 
     def _translate(
         self, texts: Sequence[str], sources: Sequence[Sequence[int]], options: DecodingOptions

@@ -168,8 +168,8 @@ class TrainingBody(StrictBody):
     start: str = Field(
         "current",
         pattern=f"^(current|scratch|{VERSION_PATTERN})$",
-        description="The captioner to start from: current, a version, or scratch for none. A translator starts from"
-        " scratch.",
+        description="The captioner or translator to start from: current, a version, or scratch for none. With current,"
+        " a translator starts from the one in use for its languages, or from scratch if there is none.",
     )
     preset: Literal["quick", "thorough"] | None = Field("quick", description="How long to train.")
     options: dict[str, int | float | bool | str] = Field(
@@ -188,7 +188,7 @@ class TrainingBody(StrictBody):
 
 
 class EpochDocument(BaseModel):
-    """The scores of an epoch; epoch 0 is the captioner that the training started from.
+    """The scores of an epoch; epoch 0 is the captioner or translator that the training started from.
 
     Captioners have CIDEr, Bleu_1 and Bleu_4; translators have BLEU and chrF.
     """

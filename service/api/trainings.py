@@ -9,6 +9,8 @@ from flask_openapi3 import APIBlueprint, Tag
 
 from captioner.errors import ConfigError, DataError
 from captioner.images.photo import open_image
+from captioner.translation.bundle_json import read_languages
+from captioner.translation.languages import language_code, same_languages
 from service import training_process
 from service.api.following import event, follow
 from service.api.operations import JPEG, SECURITY, current_service, jpeg_response, json_response
@@ -25,6 +27,8 @@ from service.errors import Problem, problem_responses
 from service.inference.captioning import CaptionService
 from service.jobs.trainings import ENDED, Training
 from service.store.datasets import PARALLEL_TEXT, PHOTOS, StoredDataSet
+from service.store.translators import find_translator, translator_in_use
+from service.store.versions import Version
 
 api = APIBlueprint(
     "trainings",
@@ -164,12 +168,46 @@ def _captioner_request(
 
 def _translator_request(
     service: CaptionService, body: TrainingBody, data: StoredDataSet
-) -> tuple[dict[str, Any], None]:
-    """Return the request of a translator's training, which starts from nothing."""
-    if body.start not in ("current", "scratch") or body.replay is not None:
-        raise Problem(422, "A translator is trained from scratch: leave out start and replay.")
-    languages = {side: data.report[side] for side in ("source", "target")}
-    return body.model_dump() | {"start": "scratch", **languages}, None
+) -> tuple[dict[str, Any], Path | None]:
+    """Return the request of a translator's training, and the bundle that it starts from, if any."""
+    if body.replay is not None:
+        raise Problem(422, "replay is for captioners, and the data set trains a translator: leave it out.")
+    source, target = data.report["source"], _name_in_use(service, data.report["target"])
+    start = _translator_to_start_from(service, body.start, source, target)
+    values = {"start": start.id if start else "scratch", "source": source, "target": target}
+    return body.model_dump() | values, start and start.bundle
+
+
+def _name_in_use(service: CaptionService, language: str) -> str:
+    """Return the name by which requests know a language, if there is a translator to it: pt-BR for pt_br."""
+    names = (facts.language for facts in service.translators.all())
+    return next((name for name in names if language_code(name) == language_code(language)), language)
+
+
+def _translator_to_start_from(service: CaptionService, start: str, source: str, target: str) -> Version | None:
+    """Return the translator that a training starts from; None for scratch, or if none in use has these languages.
+
+    Raises Problem (422) for a version that is no such translator, and UnknownVersion.
+    """
+    if start == "scratch":
+        return None
+    folders = service.settings.translator_folders
+    if start == "current":
+        version = translator_in_use(service.versions, folders, source, target)
+        return version if version and same_languages(read_languages(version.bundle), (source, target)) else None
+    version = find_translator(service.versions, folders, start, target)
+    if version is None:
+        raise Problem(422, f"There is no built-in translator for the language {target!r}: change start.")
+    if not version.language:
+        raise Problem(422, f"Model version {start} is a captioner: name a translator to start from.")
+    languages = read_languages(version.bundle)
+    if not same_languages(languages, (source, target)):
+        raise Problem(
+            422,
+            f"Model version {start} translates {languages[0]} into {languages[1]}, and the data set has {source} and"
+            f" {target}: name another translator to start from, or scratch.",
+        )
+    return version
 
 
 def _choose_options(

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -128,7 +129,8 @@ class _Turn:
                     self._read_ahead(3 * batch_size)
                 if not self._pending:
                     break
-                self._results.append(self._reader.finish(self._pending.popleft()))
+                pending = self._pending.popleft()
+                self._results.append(replace(self._reader.finish(pending), revision=pending.revision))
                 seconds = time.monotonic() - self._stored_at
                 if len(self._results) >= batch_size or seconds > _STORE_SECONDS or not self._pending:
                     is_allowed = self._store(collections)
@@ -148,7 +150,8 @@ class _Turn:
                 return
             photo = self._upcoming.popleft()
             self._last_number = photo.number
-            self._pending.append(PendingPhoto(photo.number, self._threads.submit(self._reader.submit, self._id, photo)))
+            reading = self._threads.submit(self._reader.submit, self._id, photo)
+            self._pending.append(PendingPhoto(photo.number, photo.revision, reading))
 
     def _store(self, collections: int) -> bool:
         """Store the results -> whether the turn may continue."""

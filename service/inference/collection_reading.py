@@ -51,6 +51,8 @@ class PendingPhoto:
     """A photo that is being read, and then captioned."""
 
     number: int
+    revision: int
+    """Of the photo when it was read from the database."""
     reading: Future[SubmittedPhoto | PhotoResult]
 
     def cancel(self) -> None:

@@ -201,7 +201,7 @@ class Translators:
                     continue
                 try:
                     self._exchange(language, self._entry_of(language, version))
-                except BundleError as error:  # not tried again at every poll
+                except Exception as error:  # also of a full device; not tried again at every poll, which loads it
                     log.error("Version %s of the translator for %r cannot be used: %s", version_id, language, error)
                     self._rejected[language] = version_id
 

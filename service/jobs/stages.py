@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from captioner.errors import ConfigError
 from captioner.files import read_json
 from service import training_process
 from service.jobs.trainings import Training
@@ -90,22 +91,37 @@ class CaptionerStages(_Stages):
 class TranslatorStages(_Stages):
     what, metric = "translator", "BLEU"
 
+    def fit(self) -> Command:
+        return [*super().fit(), *self._start_arguments()]
+
     def in_use(self) -> Version | None:
         """Return the translator to the same language, if it reads the same one."""
         # Imports torch, which a waiting worker does without.
-        from service.store.translators import built_in_translators, built_in_version
+        from service.store.translators import translator_in_use
 
-        source, target = (self._training.request[side] for side in ("source", "target"))
-        version = self._versions.current_translators().get(target)
-        if version is None:
-            facts = built_in_translators(self._settings.translator_folders).get(target)
-            version = facts and built_in_version(facts)
-        return version if version and version.facts["source"].lower() == source.lower() else None
+        request = self._training.request
+        folders = self._settings.translator_folders
+        return translator_in_use(self._versions, folders, request["source"], request["target"])
 
     def compare(self, old: Version | None) -> Comparison:
         bundles = {"new": self._training.run / "bundle"} | ({"old": old.bundle} if old else {})
         commands = [self._evaluate(name, bundle) for name, bundle in bundles.items()]
         return Comparison(commands, lambda: self._scores(bundles))
+
+    def _start_arguments(self) -> Command:
+        """Return the arguments for the translator to start from. Raises UnknownVersion, or ConfigError."""
+        from service.store.translators import find_translator
+
+        start, target = self._training.request["start"], self._training.request["target"]
+        if start == "scratch":
+            return []
+        version = find_translator(self._versions, self._settings.translator_folders, start, target)
+        if version is None:
+            raise ConfigError(
+                f"the built-in translator for the language {target!r}, which this training starts from, is missing:"
+                " give the worker the CAPTIONER_TRANSLATORS of the service, or start a new training"
+            )
+        return ["--from-bundle", version.bundle]
 
     def _evaluate(self, name: str, bundle: Path) -> Command:
         request = self._training.request

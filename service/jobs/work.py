@@ -206,8 +206,10 @@ class Work:
         """
         margin, current = training.request["promote_margin"], stages.in_use()
         current_id = current and current.id
-        if margin is None or current_id == version.id:  # already in use if a worker was killed right after promoting
-            return current_id == version.id
+        if margin is None or current_id == version.id:
+            # In use already: a worker was killed right after promoting. Or the training improved nothing, and its
+            # result is the version that it started from, which another training made.
+            return current_id == version.id and version.facts.get("training") == training.id
         # Another version may have been promoted meanwhile: promote only if the compared version is still in use.
         old_score = scores["old"][stages.metric] if scores["old"] else 0.0
         if scores["new"][stages.metric] - old_score < margin or current_id != (compared_with and compared_with.id):

@@ -125,10 +125,13 @@ def _check_entries(entries: list[tuple[zipfile.ZipInfo, str]], max_bytes: int) -
             f"the zip unpacks to {unpacked_bytes // max(1, packed_bytes):,} times its size, which photos and texts"
             " never do: create it again"
         )
-    files = [target for entry, target in entries if not entry.is_dir()]
-    if len(set(files)) != len(files):
-        duplicate = next(target for target in files if files.count(target) > 1)
-        raise ArchiveError(f"the zip contains {duplicate[:200]!r} twice: keep one of them")
+    files: set[str] = set()
+    for entry, target in entries:
+        if entry.is_dir():
+            continue
+        if target in files:
+            raise ArchiveError(f"the zip contains {target[:200]!r} twice: keep one of them")
+        files.add(target)
 
 
 def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, max_bytes: int) -> int:

@@ -100,13 +100,19 @@ class CollectionPhotos:
     def record(
         self, collection_id: str, results: Sequence[PhotoResult], seconds_per_photo: float | None = None
     ) -> None:
-        """Store results of waiting photos; those of other photos are dropped, as another replica was faster."""
+        """Store results of waiting photos; those of other photos are dropped, as another replica was faster.
+
+        Results of photos that have changed since they were read are dropped as well: the photos go on waiting, because
+        someone may want captions of another captioner.
+        """
         by_number = {result.number: result for result in results}
         with self._collections.changing(collection_id) as (session, collection):
             if seconds_per_photo is not None:
                 collection.seconds_per_photo = seconds_per_photo
             for row in _rows(session, collection_id, list(by_number), Row.state == WAITING):
                 result = by_number[row.number]
+                if result.revision not in (None, row.revision):
+                    continue
                 row.revision = collection.revision
                 row.state, row.reason = (CAPTIONED, None) if result.reason is None else (FAILED, result.reason)
                 if result.reason is None:

@@ -55,6 +55,8 @@ class PhotoResult:
 
     number: int
     reason: str | None = None
+    revision: int | None = None
+    """Revision of the photo when it was read; None: whatever it is now."""
     generated: str | None = None
     confidence: float | None = None
     warnings: list[dict[str, str]] | None = None

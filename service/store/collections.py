@@ -36,6 +36,7 @@ MAX_PHOTOS = 50_000
 """Maximum number of photos in a collection."""
 
 _ID = re.compile(ID_PATTERN)
+_PHOTO, _PREVIEW = re.compile("[0-9]+"), re.compile(r"[0-9]+\.jpg")
 
 
 class UnknownCollection(CaptionerError):
@@ -184,11 +185,19 @@ class Collections:
         shutil.rmtree(trash, ignore_errors=True)
 
     def remove_leftovers(self) -> None:
-        """Delete files left by killed processes."""
+        """Delete files left by killed processes, also those of photos that were being deleted."""
         remove_abandoned(self._folder)
         with self._database.reading() as session:
             known_ids = set(session.scalars(select(CollectionRow.id)))
         remove_unknown(self._folder, _ID, known_ids)
+        photos = CollectionPhotoRow
+        for collection_id in known_ids:
+            with self._database.reading() as session:
+                numbers = set(session.scalars(select(photos.number).where(photos.collection == collection_id)))
+            folder = self._folder / collection_id
+            with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+                remove_unknown(folder / "photos", _PHOTO, {str(number) for number in numbers})
+                remove_unknown(folder / "previews", _PREVIEW, {f"{number}.jpg" for number in numbers})
 
     def photo_file(self, collection_id: str, number: int) -> Path:
         """Return the path of a photo as it was sent."""

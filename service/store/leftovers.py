@@ -19,7 +19,7 @@ def remove_abandoned(folder: Path) -> None:
 
 
 def remove_unknown(folder: Path, pattern: re.Pattern, known_names: Container[str]) -> None:
-    """Delete old subfolders that match `pattern` and are not in `known_names`."""
+    """Delete old files and folders in a folder that match `pattern` and are not in `known_names`."""
     _remove_old(path for path in folder.iterdir() if pattern.fullmatch(path.name) and path.name not in known_names)
 
 

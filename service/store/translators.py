@@ -8,8 +8,9 @@ from typing import Any
 from captioner.bundle.files import read_text
 from captioner.bundle.json_files import load_metrics
 from captioner.errors import ConfigError
-from captioner.translation.bundle import read_languages, shipped_translators
-from service.store.versions import BUILT_IN, Version
+from captioner.translation.bundle_json import read_languages, shipped_translators
+from captioner.translation.languages import same_languages
+from service.store.versions import BUILT_IN, Version, Versions
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,30 @@ def translator_facts(language: str | None, folder: Path, version: str = BUILT_IN
     source, target = read_languages(folder)
     metrics, card = load_metrics(folder), read_text(folder / "README.md")
     return TranslatorFacts(language or target, source, folder, version, metrics, card)
+
+
+def translator_in_use(
+    versions: Versions, configured: Sequence[tuple[str | None, Path]], source: str, target: str
+) -> Version | None:
+    """Return the translator in use for the language `target`, if there is one and it reads `source`.
+
+    configured: as for `built_in_translators`.
+    """
+    version = versions.current_translators().get(target) or find_translator(versions, configured, BUILT_IN, target)
+    return version if version and same_languages((version.facts["source"], target), (source, target)) else None
+
+
+def find_translator(
+    versions: Versions, configured: Sequence[tuple[str | None, Path]], version_id: str, target: str
+) -> Version | None:
+    """Return a version, which may be a captioner, or for BUILT_IN the built-in translator to a language, if any.
+
+    Raises UnknownVersion.
+    """
+    if version_id != BUILT_IN:
+        return versions.get(version_id)
+    facts = built_in_translators(configured).get(target)
+    return facts and built_in_version(facts)
 
 
 def built_in_version(facts: TranslatorFacts) -> Version:

@@ -276,7 +276,7 @@ def test_a_broken_bundle_is_reported_in_one_sentence(caption, photo, bundle, tmp
     ("options", "named"),
     [
         (["--beam-width", "0"], "beam_width"),
-        (["--captions", "3", "--beam-width", "2"], "beam_width"),
+        (["--captions", "3", "--beam-width", "2"], "--captions 3 is more than --beam-width 2 can find: widen the beam"),
         (["--captions", "0"], "--captions"),
         (["--batch-size", "-1"], "--batch-size"),
         (["--top-p", "7"], "top_p"),

@@ -20,7 +20,7 @@ from training import captioning, loop
 from training.__main__ import main
 from training.data.records import read_records
 from training.losses import label_distillation_loss
-from training.start import extended_config
+from training.start_config import extended_config
 
 NAMES = LabelNames.from_json(["square", "circle", {"names": ["trigon"], "words": ["triangle"]}])
 

@@ -9,7 +9,8 @@ from captioner.errors import ConfigError
 from captioner.model.encoders import ENCODERS, encoder_spec
 from captioner.model.network import CaptionModel
 from captioner.text.vocabulary import Vocabulary
-from training.start import extended_config, extended_model
+from training.start import extended_model
+from training.start_config import extended_config
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from captioner.commands.arguments import count
 from captioner.errors import ConfigError
 from captioner.files import read_json, write_atomically, write_json
 from captioner.text.vocabulary import tokenise
@@ -78,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         help="JSON file of options, of which the first stage is used. Default: the one that ships.",
     )  # fmt: skip
     parser.add_argument(
-        "--photos-seen", type=int, default=30_000, metavar="N",
+        "--photos-seen", type=count, default=30_000, metavar="N",
         help="total number of photos that each variant trains on, rounded to whole epochs. Default: 30000.",
     )  # fmt: skip
     choices = [variant.folder for variant in VARIANTS]

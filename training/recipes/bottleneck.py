@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from captioner.commands.arguments import count
 from captioner.files import atomic_file, read_json, write_atomically, write_json
 from training.random_streams import TRAINING_SUBSET, sample, stream
 from training.recipes.steps import Step, StepLog, exit_status, start_or_resume
@@ -56,9 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--source", required=True, metavar="LANGUAGE", help="language to read")
     parser.add_argument("--target", required=True, metavar="LANGUAGE", help="language to write")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for what it writes")
-    parser.add_argument("--pairs", type=int, default=12_000, metavar="N", help="training pairs. Default: 12000.")
-    parser.add_argument("--epochs", type=int, default=10, metavar="N", help="epochs of each run. Default: 10.")
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="runs of each variant. Default: 3.")
+    parser.add_argument("--pairs", type=count, default=12_000, metavar="N", help="training pairs. Default: 12000.")
+    parser.add_argument("--epochs", type=count, default=10, metavar="N", help="epochs of each run. Default: 10.")
+    parser.add_argument("--seeds", type=count, default=3, metavar="N", help="runs of each variant. Default: 3.")
     parser.add_argument("--device", help="cpu, cuda, ... Default: a GPU if there is one.")
     return parser
 

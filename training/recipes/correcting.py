@@ -23,6 +23,7 @@ import numpy as np
 
 import captioner
 from captioner.captioner import Captioner
+from captioner.commands.arguments import count
 from captioner.confidence.correction_order import correction_order
 from captioner.config import DEFAULT_BUNDLE
 from captioner.errors import DataError, ImageError
@@ -49,16 +50,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--bundle", type=Path, metavar="DIR", help="captioner to improve. Default: the one that ships.")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for what it writes")
     parser.add_argument(
-        "--corrections", type=int, nargs="+", default=[50, 100, 200], metavar="N",
+        "--corrections", type=count, nargs="+", default=[50, 100, 200], metavar="N",
         help="numbers of corrected photos. Default: 50 100 200.",
     )  # fmt: skip
-    parser.add_argument("--pool", type=int, default=2000, metavar="N", help="photos of a collection. Default: 2000.")
+    parser.add_argument("--pool", type=count, default=2000, metavar="N", help="photos of a collection. Default: 2000.")
     parser.add_argument(
-        "--validation", type=int, default=200, metavar="N",
+        "--validation", type=count, default=200, metavar="N",
         help="validation photos that choose the best epoch. Default: 200.",
     )  # fmt: skip
-    parser.add_argument("--epochs", type=int, default=5, metavar="N", help="epochs of each training. Default: 5.")
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="collections. Default: 3.")
+    parser.add_argument("--epochs", type=count, default=5, metavar="N", help="epochs of each training. Default: 5.")
+    parser.add_argument("--seeds", type=count, default=3, metavar="N", help="collections. Default: 3.")
     parser.add_argument("--device", help="cpu, cuda, ... Default: a GPU if there is one.")
     return parser
 
@@ -84,10 +85,12 @@ def make_steps(options: argparse.Namespace) -> list[Step]:
     for seed in range(options.seeds):
         arguments = base | {"pool": options.pool, "seed": seed}
         steps.append(Step(f"collection {seed}", arguments, partial(_caption_collection, options, seed)))
-    for order, count, seed in itertools.product(ORDERS, options.corrections, range(options.seeds)):
-        arguments = fit_arguments(options, order, count, seed)
+    for order, number, seed in itertools.product(ORDERS, options.corrections, range(options.seeds)):
+        arguments = fit_arguments(options, order, number, seed)
         values = {"fit": arguments, "pool": options.pool, "validation": options.validation}
-        steps.append(Step(f"{order} {count} {seed}", values, partial(_measure, options, order, count, seed, arguments)))
+        steps.append(
+            Step(f"{order} {number} {seed}", values, partial(_measure, options, order, number, seed, arguments))
+        )
     return steps
 
 
@@ -203,10 +206,10 @@ def table(results: Mapping[str, Any]) -> str:
     """
     rows = [["corrections", "at random", "unlike each other", "difference"], ["---"] * 4]
     rows.append(["none", *[f"{results['before']:.3f}"] * 2, ""])
-    for count, at_random in results["random"].items():
-        unlike = results["unlike"][count]
+    for number, at_random in results["random"].items():
+        unlike = results["unlike"][number]
         difference = np.mean(unlike) - np.mean(at_random)
-        rows.append([count, _mean_and_range(at_random), _mean_and_range(unlike), f"{difference:+.3f}"])
+        rows.append([number, _mean_and_range(at_random), _mean_and_range(unlike), f"{difference:+.3f}"])
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 

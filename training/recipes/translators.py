@@ -131,7 +131,8 @@ def _write_bundle(log: StepLog, notes: Sequence[str]) -> None:
 def _training_seconds(log: Path) -> float:
     """Return the seconds of all epochs of a training run, however often it was stopped."""
     epochs = map(json.loads, log.read_text(encoding="utf-8").splitlines())
-    return round(sum(epoch["train_seconds"] + epoch["validation_seconds"] for epoch in epochs), 1)
+    names = "train_seconds", "validation_seconds"  # epoch 0 of a run from a translator has none
+    return round(sum(epoch.get(name, 0.0) for epoch in epochs for name in names), 1)
 
 
 def finish_card(card: str, test: Mapping[str, Any], notes: Sequence[str], seconds: float) -> str:

@@ -42,11 +42,12 @@ APPLIED_TO_MODEL = frozenset({"dropout"})
 _OTHER_DATA = {
     "also": "other data sets beside --data (--also)",
     "photos": "other photos, captions or splits",
+    "start": "another captioner or translator to start from, or none (--from-bundle)",
     "replay_photos": "other photos or captions of the earlier data (--replay)",
     "label_names": "other names of classes (--label-names)",
     "sentences": "other sentences, or none (--sentences)",
 }
-_SAME_DATA = "resume with the data and the captioner of that run, or name another --output"
+_SAME_DATA = "resume with the data, and the captioner or translator, of that run, or name another --output"
 
 
 COMMANDS = {"captioner": "fit", "translator": "fit-translator"}

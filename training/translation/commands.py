@@ -5,37 +5,39 @@ import sys
 from dataclasses import replace
 from typing import Any
 
-from captioner.commands.arguments import given_arguments
 from captioner.config import DecodingOptions
 from captioner.ranks import Ranks
 from captioner.text.counting import counted
-from captioner.translation.config import TRANSLATION, TranslatorConfig
+from captioner.translation.config import TRANSLATION
 from training.arguments import DECODING, INTERRUPTED
 from training.loop import Interrupted, train
 from training.progress import ProgressFile, ignore_progress
 from training.runs.run import check_output
 from training.translation.evaluate import evaluate_translator
-from training.translation.fit_options import stored_run, translator_options
+from training.translation.fit_options import stored_run, translator_config, translator_options
 from training.translation.parallel_text import read_parallel
+from training.translation.start import Start
 from training.translation.task import TranslationTask
 
 
 def fit(options: argparse.Namespace, ranks: Ranks) -> int:
     """Train a translator. Returns the exit status: 0, or 130 if the run was interrupted."""
     from captioner.model.allocator import keep_freed_memory
+    from captioner.translation.bundle import load_translator_bundle
 
     keep_freed_memory()
     check_output(options.output, options.resume)
-    stored = stored_run(options)
+    stored, start = stored_run(options), Start.read(options)
     text = read_parallel(options.data, options.source, options.target)
     if ranks.leads:
         print(*text.notes, *(f"{name}: {len(pairs):,} pairs" for name, pairs in text.splits.items()), sep="\n")
     task = TranslationTask(
         text,
-        TranslatorConfig.from_json(stored.get("translator", {}) | given_arguments(TranslatorConfig, options)),
-        translator_options(options, stored.get("options")),
-        _decoding(options, stored.get("decoding")),
+        translator_config(options, stored, start),
+        translator_options(options, stored.get("options"), start),
+        _decoding(options, stored.get("decoding"), start),
         options.device,
+        start and load_translator_bundle(start.folder),
     )
     for note in task.notes if ranks.leads else ():
         print(note)
@@ -70,8 +72,10 @@ def evaluate(options: argparse.Namespace, ranks: Ranks) -> int:
     return 0
 
 
-def _decoding(options: argparse.Namespace, stored: dict[str, Any] | None) -> DecodingOptions:
-    decoding = TRANSLATION if stored is None else DecodingOptions.from_json(stored)
+def _decoding(options: argparse.Namespace, stored: dict[str, Any] | None, start: Start | None) -> DecodingOptions:
+    decoding = start.decoding if start else TRANSLATION
+    if stored is not None:
+        decoding = DecodingOptions.from_json(stored)
     return replace(decoding, captions_per_image=1, seed=None, **_given_decoding(options))
 
 

@@ -18,12 +18,13 @@ from typing import Any
 
 from captioner.config import DecodingOptions
 from captioner.files import write_atomically, write_json
+from captioner.translation.languages import language_code
 from captioner.translation.matrix import matrix_figure
 from captioner.translation.serialise import translation_json
 from captioner.translation.translator import Translation, Translator, can_read
 from training.evaluation.folder import make_folder
 from training.translation.alignments import lexicon_languages, score_alignments
-from training.translation.parallel_text import Pair, ParallelText, language_code
+from training.translation.parallel_text import Pair, ParallelText
 from training.translation.scores import score_translations, scores_by_length, sentence_scores
 
 SHOWN = 20

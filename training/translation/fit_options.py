@@ -6,18 +6,23 @@ import sys
 from typing import Any
 
 from captioner.commands.arguments import given_arguments
+from captioner.translation.config import TranslatorConfig
 from training.options import TranslatorOptions, choose_translator_options, read_options
 from training.runs.resuming import check_kind
 from training.translation.parallel_text import read_parallel
+from training.translation.start import Start, unknown_notes
 
 
 def check(options: argparse.Namespace) -> int:
     """Print the training options that `fit-translator` would use; on standard error, what it would leave out."""
+    start = Start.read(options)
+    translator_config(options, {}, start)  # refuses what the run would refuse
     text = read_parallel(options.data, options.source, options.target)
     for split in ("train", "val"):
         text.split(split)
-    chosen = translator_options(options, stored_run(options).get("options"))
-    print(*text.notes, sep="\n", file=sys.stderr)
+    chosen = translator_options(options, stored_run(options).get("options"), start)
+    notes = unknown_notes(text.split("train"), start.source, start.target) if start else ()
+    print(*text.notes, *notes, sep="\n", file=sys.stderr)
     print(json.dumps(chosen.to_json(), indent=1))
     return 0
 
@@ -34,9 +39,28 @@ def stored_run(options: argparse.Namespace) -> dict[str, Any]:
     return run
 
 
-def translator_options(options: argparse.Namespace, stored: dict[str, Any] | None) -> TranslatorOptions:
-    """Return the training options, by the command line, --options, the preset, the run to resume, or their defaults."""
+def translator_config(options: argparse.Namespace, stored: dict[str, Any], start: Start | None) -> TranslatorConfig:
+    """Return the translator's config, by the command line and the run to resume or the translator to start from.
+
+    stored: the run to resume; {} for a new one. Raises ConfigError.
+    """
+    given = given_arguments(TranslatorConfig, options)
+    if start is not None and not stored:
+        return start.config_with(given)
+    return TranslatorConfig.from_json(stored.get("translator", {}) | given)
+
+
+def translator_options(
+    options: argparse.Namespace, stored: dict[str, Any] | None, start: Start | None = None
+) -> TranslatorOptions:
+    """Return the training options, by the command line, --options, the preset, the run to resume, or their defaults.
+
+    start: the translator to start from. Raises ConfigError.
+    """
     given = given_arguments(TranslatorOptions, options)
     if options.options is not None:
         given = read_options(options.options, TranslatorOptions) | given
-    return choose_translator_options(given, options.preset, stored)
+    if start is None:
+        return choose_translator_options(given, options.preset, stored)
+    start.check_pieces(given)
+    return choose_translator_options(given, options.preset, stored, start.pieces)

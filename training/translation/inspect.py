@@ -56,8 +56,9 @@ def _advice(text: ParallelText) -> Iterator[str]:
     train = text.split("train")
     if len(train) < FEW_PAIRS:
         yield (
-            f"{counted(len(train), 'training pair')} are few: a translator knows no words but these, and writes good"
-            f" sentences after {FEW_PAIRS:,} or more."
+            f"{counted(len(train), 'training pair')} are few: start from a translator of these languages, if there is"
+            " one. From scratch, a translator knows no words but these, and writes good sentences after"
+            f" {FEW_PAIRS:,} or more."
         )
     same = sum(source == target for source, target in train)
     if same > len(train) / 2:

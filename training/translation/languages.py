@@ -7,12 +7,12 @@ from itertools import islice
 from pathlib import Path
 
 from captioner.errors import DataError
+from captioner.translation.languages import language_code
 from training.data.readers.text_lines import text_lines
 from training.translation.parallel_text import (
     JSON_LINES,
     TABLES,
     TMX,
-    language_code,
     read_record,
     stem_and_ending,
     table_rows,
@@ -21,7 +21,7 @@ from training.translation.parallel_text import (
 )
 
 CAPTIONS = "en"
-"""Language of the captions, which is the source unless another one is named."""
+"""Language of the captions, which is the source unless another one is named; en-GB and others stand for it."""
 MAX_UNITS = 1000
 """Number of units of a TMX file in which languages are looked for."""
 
@@ -40,13 +40,14 @@ def choose_languages(path: Path, source: str | None = None, target: str | None =
     found = languages_in(path)
     given = {language_code(language) for language in (source, target) if language is not None}
     rest = [language for language in found if language not in given]
-    if not given and CAPTIONS in rest:
-        source = CAPTIONS
-        rest.remove(CAPTIONS)
+    english = [CAPTIONS] if CAPTIONS in rest else [language for language in rest if language.startswith(f"{CAPTIONS}-")]
+    if not given and len(english) == 1:
+        (source,) = english
+        rest.remove(source)
     elif not given and len(rest) == 2:
         raise DataError(f"{path} holds text in {rest[0]} and {rest[1]}: name the language to read as source")
-    elif source is None and CAPTIONS in rest:
-        rest = [CAPTIONS]
+    elif source is None and len(english) == 1:
+        rest = english
     if not rest or (len(rest) == 1 and source is target is None):
         raise DataError(_too_few(path, found))
     if len(rest) > 1:

@@ -17,6 +17,7 @@ from typing import Any
 from captioner.errors import DataError
 from captioner.files import write_atomically
 from captioner.text.counting import counted
+from captioner.translation.languages import language_code
 from captioner.translation.subwords import normalise
 from training.data.readers.files import is_text
 from training.data.readers.text_lines import text_lines
@@ -156,11 +157,6 @@ def text_files(path: Path) -> list[Path]:
         return [path]
     names = ((file, file.relative_to(path).parts) for file in path.rglob("*") if file.is_file())
     return sorted(file for file, parts in names if not any(part.startswith((".", "__MACOSX")) for part in parts))
-
-
-def language_code(name: str) -> str:
-    """Return the name of a language in the form in which names are compared: pt_BR -> pt-br."""
-    return name.strip().lower().replace("_", "-")
 
 
 def _find_language(language: str, names: Collection[str], regions: bool = False) -> str | None:

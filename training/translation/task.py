@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from captioner.errors import DataError
 from captioner.files import read_json, write_json
 from captioner.model.devices import choose_device
 from captioner.model.runtime import multiplies_bfloat16
+from captioner.model.weights import tensors_sha256
 from captioner.ranks import ALONE, Ranks
 from captioner.text.vocabulary import PAD
 from captioner.translation.bundle import TranslatorBundle, save_translator
@@ -33,8 +35,9 @@ from training.runs.resuming import compare_runs
 from training.task import BatchLoss
 from training.translation.card import translator_card
 from training.translation.dataset import PairBatch, PairDataset
-from training.translation.parallel_text import ParallelText, left_out_notes
+from training.translation.parallel_text import Pair, ParallelText, left_out_notes
 from training.translation.scores import score_translations
+from training.translation.start import NOTHING_KNOWN, known_pairs, unknown_notes
 
 VALIDATION_BATCH = 64
 SAMPLE_SENTENCES = 6
@@ -58,8 +61,6 @@ class TranslationValidation:
 class TranslationTask:
     """Trains a translator: `training.task.Task` says what its methods do."""
 
-    validates_start = False
-
     def __init__(
         self,
         text: ParallelText,
@@ -67,8 +68,11 @@ class TranslationTask:
         options: TranslatorOptions,
         decoding: DecodingOptions,
         device: torch.device | str | None = None,
+        start: TranslatorBundle | None = None,
     ):
         """device: by default a GPU if there is one.
+
+        start: the translator to start from, whose pieces and weights are taken. Its config must be `config`.
 
         `notes` has sentences about the pairs that are left out. Raises DataError if the text has no words, all training
         pairs are left out, or no validation pair can be read; ConfigError if the device cannot be used.
@@ -76,18 +80,23 @@ class TranslationTask:
         chosen = choose_device(device)
         self.options, self.decoding = options, decoding
         train = text.split("train")
-        self.source = Subwords.learn(_both_cases(source for source, _ in train), options.source_pieces)
-        self.target = Subwords.learn((pair[1] for pair in train), options.target_pieces)
-        self.data = PairDataset(train, self.source, self.target, options.caption_share)
+        self.start, self.validates_start = start, start is not None
+        self.source, self.target = (start.source, start.target) if start else _learned_pieces(train, options)
+        known = known_pairs(train, self.source, self.target) if start else train
+        self.data = PairDataset(known, self.source, self.target, options.caption_share)
+        left_out = self.data.left_out + Counter({NOTHING_KNOWN: len(train) - len(known)})  # without those of 0
         if not len(self.data):
-            raise DataError(f"nothing is left to train on: {'; '.join(left_out_notes(self.data.left_out))}")
+            raise DataError(f"nothing is left to train on: {'; '.join(left_out_notes(left_out))}")
         readable = tuple(pair for pair in text.split("val") if can_read(pair[0], self.source))
         self.text = replace(text, splits={**text.splits, "train": self.data.pairs, "val": readable})
         unreadable = _unreadable(len(text.split("val")) - len(readable), len(readable))
-        self.notes = tuple(left_out_notes(self.data.left_out | unreadable))
+        unknown = unknown_notes(self.data.pairs, self.source, self.target) if start else ()
+        self.notes = (*left_out_notes(left_out | unreadable), *unknown)
         self.validation = sample(readable, options.validation_pairs or len(readable), stream(options.seed, VALIDATION))
         torch.manual_seed(torch_seed(options.seed, WEIGHTS))
         self.model = TranslationModel(config, len(self.source), len(self.target)).to(chosen)
+        if start:
+            self.model.load_state_dict(start.model.state_dict())
 
     def plan(self, current_phase: str = "") -> list[Phase]:
         return [Phase("cross_entropy", self.options.epochs, self.options.learning_rate)]
@@ -144,7 +153,7 @@ class TranslationTask:
 
     def save_bundle(self, model: TranslationModel, best: Mapping[str, Any], folder: Path) -> None:
         metrics = {"validation": dict(best), "options": self.options.to_json()}
-        card = translator_card(self.text, model.config, self.options, best, len(self.source), len(self.target))
+        card = translator_card(self.text, self._bundle(model), self.options, best, self.start)
         save_translator(self._bundle(model, metrics, card), folder)
 
     def write_samples(self, output: Path, epoch: int, phase: Phase, scores: TranslationValidation) -> None:
@@ -171,6 +180,7 @@ class TranslationTask:
             "decoding": self.decoding.to_json(),
             "source": self.text.source,
             "target": self.text.target,
+            "start": self.start and tensors_sha256(self.start.model),
             "pieces": _sha256([self.source.to_json(), self.target.to_json()]),
             "train_pairs": self.text.sha256("train"),
             "validation_pairs": _sha256(self.validation),
@@ -205,6 +215,12 @@ def _unreadable(unreadable: int, readable: int) -> dict[str, int]:
             f"no validation pair can be translated: each source is {reason}; check the languages of the files"
         )
     return {f"validation pair whose source is {reason}": unreadable} if unreadable else {}
+
+
+def _learned_pieces(train: Sequence[Pair], options: TranslatorOptions) -> tuple[Subwords, Subwords]:
+    """Learn the pieces of words of both languages. Raises DataError if the pairs have no words."""
+    source = Subwords.learn(_both_cases(pair[0] for pair in train), options.source_pieces)
+    return source, Subwords.learn((pair[1] for pair in train), options.target_pieces)
 
 
 def _both_cases(texts: Iterable[str]) -> Iterator[str]:

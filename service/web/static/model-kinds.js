@@ -6,6 +6,7 @@ const KINDS = {
     metrics: ["CIDEr", "METEOR", "Bleu_4"],
     decimals: 3,
     margin: 0.05,
+    inUse: "The captioner in use",
     sizeOf: ({ images }) => counted(images, "photo"),
     validating: "Captioning validation photos",
     comparing: "Comparing with the captioner in use",
@@ -14,6 +15,7 @@ const KINDS = {
     metrics: ["BLEU", "chrF"],
     decimals: 1,
     margin: 1,
+    inUse: "The translator in use, if there is one",
     sizeOf: ({ sentences }) => counted(sentences, "pair"),
     validating: "Translating validation sentences",
     comparing: "Comparing with the translator in use",
@@ -25,6 +27,12 @@ export const wordsFor = ({ kind }) => KINDS[kind];
 
 /** The words for the model that a data set trains. */
 export const wordsForData = (data) => KINDS[isText(data) ? "translator" : "captioner"];
+
+/** Whether a training on a data set can start from a model. */
+export function canStartFrom(model, data) {
+  if (!isText(data)) return model.kind === "captioner";
+  return model.kind === "translator" && model.source === data.source && model.language === data.target;
+}
 
 export const isText = (data) => data?.kind === "parallel_text";
 

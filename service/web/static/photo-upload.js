@@ -6,6 +6,10 @@ import { counted } from "./counted.js";
 
 const MAX_FILES = 100; // of one request
 const SHARE = 0.9; // of the largest request, for the rest of the form
+const PHOTO_NAME = /\.(jpe?g|png|webp|gif|tiff?|bmp|avif|jp2|j2k|heic|heif|jxl|zip)$/i;
+
+/** Whether a file is a photo or a zip by its type or its name. Others may be photos as well. */
+const isLikelyPhoto = ({ file, name }) => file.type.startsWith("image/") || PHOTO_NAME.test(name);
 
 /** Open a chooser of photos and one of a folder. onFiles([{file, name}]). */
 export function watchChoosers({ choose, chooseFolder, file, folder }, onFiles) {
@@ -83,8 +87,10 @@ async function sendParts(id, files, { onProgress, onPart }) {
   const total = files.reduce((sum, { file }) => sum + file.size, 0) || 1;
   let document_ = null;
   let sent = 0;
+  let refused = null; // the Problem of a part without photos, of which folders may hold many
   const tooLarge = [];
-  for (const part of partsOf(files, maxBytes)) {
+  const [likely, others] = [files.filter(isLikelyPhoto), files.filter((entry) => !isLikelyPhoto(entry))];
+  for (const part of [...partsOf(likely, maxBytes), ...partsOf(others, maxBytes)]) {
     const size = part.reduce((sum, { file }) => sum + file.size, 0);
     onProgress(sent / total, `Sending ${counted(files.length, "file")}…`);
     if (size > maxBytes && !/\.zip$/i.test(part[0].name)) {
@@ -93,7 +99,12 @@ async function sendParts(id, files, { onProgress, onPart }) {
       const url = id ? `/api/collections/${id}/photos` : "/api/collections";
       document_ = await sendZip(url, part[0].file, (share) => onProgress((sent + share * size) / total, "Sending the zip…"));
     } else {
-      document_ = await sendPhotos(id, part);
+      try {
+        document_ = await sendPhotos(id, part);
+      } catch (problem) {
+        if (problem.status !== 422 || isLikelyPhoto(part[0])) throw problem;
+        refused ??= problem;
+      }
     }
     sent += size;
     if (document_) {
@@ -101,6 +112,7 @@ async function sendParts(id, files, { onProgress, onPart }) {
       onPart(document_);
     }
   }
+  if (!document_ && refused) throw refused;
   if (!document_) throw new Problem(413, `Each of these files is larger than ${(maxBytes / 1e6).toFixed(0)} MB.`);
   if (tooLarge.length > 0) throw new Problem(413, `Too large and not sent: ${tooLarge.join(", ")}.`);
 }

@@ -4,7 +4,7 @@ import { Problem } from "./api.js";
 import { showPhotos, showSentences } from "./comparison.js";
 import { watchDrops } from "./drops.js";
 import { button, element, elementsById } from "./elements.js";
-import { contentsOf, isText, scoreSentences, wordsForData } from "./model-kinds.js";
+import { canStartFrom, contentsOf, isText, scoreSentences, wordsForData } from "./model-kinds.js";
 import { showModels } from "./models.js";
 import { attempt, showProblem } from "./problem.js";
 import { showReport } from "./report.js";
@@ -103,18 +103,28 @@ const chosenData = () => dataSets.find(({ id }) => id === byId.dataset.value);
 /** Show the fields for the kind of model that the chosen data set trains. */
 function showKind() {
   const { metrics: [metric], margin } = wordsForData(chosenData());
-  byId.start.disabled = isText(chosenData());
-  byId.replay.disabled = byId.start.disabled || byId.start.value === "scratch";
+  showStarts();
+  byId.replay.disabled = isText(chosenData()) || byId.start.value === "scratch";
   if (byId.metric.textContent === metric) return;
   byId.metric.textContent = metric;
   byId.margin.value = margin;
   byId.margin.setAttribute("aria-label", `Margin of ${metric}`);
 }
 
+/** Show what the training can start from. */
+function showStarts() {
+  const start = byId.start.value;
+  const fitting = models.filter((model) => canStartFrom(model, chosenData()));
+  const versions = fitting.map(({ name, version }) => new Option(`${name} ${version}`, version));
+  const current = new Option(wordsForData(chosenData()).inUse, "current");
+  byId.start.replaceChildren(current, new Option("None: from scratch", "scratch"), ...versions);
+  if (fitting.some(({ version }) => version === start) || start === "scratch") byId.start.value = start;
+}
+
 function trainingBody() {
   return {
     dataset: byId.dataset.value,
-    start: byId.start.disabled ? "scratch" : byId.start.value,
+    start: byId.start.value,
     preset: byId.preset.value,
     replay: byId.replay.disabled ? null : byId.replay.value || null,
     promote_margin: byId.promote.checked ? Number(byId.margin.value) : null,
@@ -212,12 +222,7 @@ async function loadModels() {
     remove: (version) => change(() => admin.deleteModel(version), "Deleted."),
     download: (model) => attempt(byId.modelsProblem, () => download(model)),
   });
-  const start = byId.start.value;
-  const captioners = models.filter(({ kind }) => kind === "captioner");
-  const versions = captioners.map(({ name, version }) => new Option(`${name} ${version}`, version));
-  const current = new Option("The captioner in use", "current");
-  byId.start.replaceChildren(current, new Option("None: from scratch", "scratch"), ...versions);
-  if (captioners.some(({ version }) => version === start) || start === "scratch") byId.start.value = start;
+  showStarts();
 }
 
 function change(action, message) {

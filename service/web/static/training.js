@@ -15,8 +15,8 @@ const STAGES = {
 export function showTraining(item, training, actions) {
   item.className = "training";
   item.dataset.state = training.state;
-  const subject = training.target ? `${training.source} to ${training.target}` : `from ${training.start}`;
-  const title = `${training.dataset.name}, ${training.preset ?? "own options"}, ${subject}`;
+  const languages = training.target ? [`${training.source} to ${training.target}`] : [];
+  const title = [training.dataset.name, training.preset ?? "own options", ...languages, `from ${training.start}`].join(", ");
   const head = element("header", {}, element("h3", {}, title), element("p", { className: "row" }, ...buttons(training, actions)));
   const open = item.querySelector(".losses")?.open ?? false;  // as the user left it
   item.replaceChildren(head, ...statusNodes(training), ...progressNodes(training, open));
@@ -40,7 +40,8 @@ function statusNodes(training) {
   if (state === "cancelled") return [element("p", {}, "Cancelled. It can be resumed from its last checkpoint.")];
   if (state === "finished") {
     const totalSeconds = Object.values(seconds).reduce((sum, stageSeconds) => sum + stageSeconds, 0);
-    return [element("p", {}, `Finished in ${duration(totalSeconds)}.${promoted ? " It was promoted." : ""}`)];
+    const same = training.version === training.start ? " No epoch was better than the version that it started from." : "";
+    return [element("p", {}, `Finished in ${duration(totalSeconds)}.${promoted ? " It was promoted." : same}`)];
   }
   if (stopping) return [element("p", {}, "Stopping…")];
   const { stage, done, total, epoch, epochs, batch, batches, seconds_left: secondsLeft } = progress;

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import nn
 
 from captioner.captioner import Caption, Captioner
+from captioner.files import atomic_folder
 from captioner.model import network_cache, runtime
 from captioner.model.decoder import Decoder
 from captioner.model.encoders import Encoder, encoder_spec
@@ -209,13 +210,29 @@ def test_one_network_is_kept_however_large_it_is(make_decoder, tmp_path, monkeyp
 
 
 def test_folders_of_killed_processes_are_removed(make_decoder, tmp_path):
-    old, new = tmp_path / ".a-likeliest-0.part", tmp_path / ".b-likeliest-1.part"
+    decoder = make_decoder(11)
+    with pytest.raises(KeyboardInterrupt), atomic_folder(tmp_path / f"{key(decoder)}-likeliest") as temporary:
+        raise KeyboardInterrupt
+    old, new = temporary, temporary.with_name(temporary.name.replace(key(decoder), "0" * 64))
     for folder in (old, new):
         folder.mkdir()
     os.utime(old, (0, 0))
-    decoder = make_decoder(11)
     OpenVinoDecoder(decoder, 6, False, NetworkCache(tmp_path, {"decoder": decoder}))
     assert not old.exists() and new.exists()
+
+
+def test_other_things_in_the_folder_stay_however_large_and_old_they_are(make_decoder, tmp_path, monkeypatch):
+    """People name a folder that they have, such as ~/.cache or their home."""
+    monkeypatch.setattr(network_cache, "MAX_BYTES", 1)
+    names = ["photos", ".ssh", ".trash.part", "0123-encoder", f"{'0' * 64}-encoder.bak"]
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_bytes(b"1" * 1000)
+        os.utime(tmp_path / name, (0, 0))
+    decoder = make_decoder(11)
+    OpenVinoDecoder(decoder, 6, False, NetworkCache(tmp_path, {"decoder": decoder}))
+    assert all((tmp_path / name / "file").exists() for name in names)
+    assert sum(entry.name not in names for entry in tmp_path.iterdir()) == 1
 
 
 def test_the_folder_is_that_of_the_caller_the_environment_or_the_user(monkeypatch, tmp_path):

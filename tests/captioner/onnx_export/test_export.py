@@ -92,6 +92,9 @@ def test_the_command_replaces_an_earlier_export_alone(tiny_bundle, photos, tmp_p
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     assert command.main(["export", "--onnx", str(tmp_path / "mine"), "--bundle", str(tmp_path / "bundle")]) == 2
     assert "holds something other than a captioner in ONNX" in capsys.readouterr().err
+    (tmp_path / "onnx" / "photo.jpg").write_text("captioned here")
+    assert command.main(arguments) == 2 and (tmp_path / "onnx" / "photo.jpg").exists()
+    assert "holds something other than a captioner in ONNX" in capsys.readouterr().err
 
 
 WITHOUT_TORCH = """

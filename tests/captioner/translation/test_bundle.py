@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from captioner.errors import BundleError
-from captioner.translation.bundle import FILES, load_translator_bundle, read_languages, save_translator
+from captioner.translation.bundle import load_translator_bundle, save_translator
+from captioner.translation.bundle_json import FILES, read_languages
 from captioner.translation.translator import Translator
 
 

@@ -81,3 +81,12 @@ def test_json_has_an_entry_for_each_text_also_if_one_is_refused(run):
 def test_a_device_that_cannot_be_used_is_named(run):
     status, out, (error,) = run("A dog runs.", device="abacus")
     assert status == 2 and not out and "the device abacus cannot be used" in error
+
+
+def test_the_help_claims_no_default_of_captions(capsys):
+    """Those of a translator are in its folder."""
+    with pytest.raises(SystemExit):
+        translate(["--help"])
+    decoding = capsys.readouterr().out.partition("decoding (defaults are the translator's)")[2]
+    assert "--max-words" in decoding and "pieces of words of a translation" in " ".join(decoding.split())
+    assert "Default" not in decoding

@@ -1,11 +1,14 @@
 """Uploading parallel text: the report, the refusals, and trainings of translators that are refused."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
+from captioner.bundle.bundle import save_bundle
 from tests.support.parallel_texts import OPTIONS, PAIRS, zipped_pairs
 from tests.support.photo_sets import photo_set, zipped
+from tests.support.translators import save_tiny_translator
 
 ZIP = {"Content-Type": "application/zip"}
 MANY = [(f"{english} {number}", f"{german} {number}") for number in range(12) for english, german in PAIRS]
@@ -132,7 +135,8 @@ def test_parallel_text_on_the_server_can_be_imported_and_corrections_cannot(star
 
 def test_a_training_on_parallel_text_is_of_a_translator(client):
     data = upload(client, zipped_pairs({"train": PAIRS, "val": PAIRS[:4]})).json()["id"]
-    training = client.post("/api/trainings", json={"dataset": data, "options": OPTIONS}, timeout=60).json()
+    body = {"dataset": data, "options": OPTIONS, "start": "scratch"}
+    training = client.post("/api/trainings", json=body, timeout=60).json()
     assert (training["kind"], training["source"], training["target"]) == ("translator", "en", "de")
     assert (training["start"], training["state"], training["samples"]) == ("scratch", "queued", [])
     assert training["options"]["epochs"] == OPTIONS["epochs"]
@@ -142,15 +146,72 @@ def test_a_training_on_parallel_text_is_of_a_translator(client):
     assert client.delete(f"/api/datasets/{data}").status_code == 409
 
 
+@pytest.fixture
+def translators(start, tmp_path):
+    """A service with a translator that ships, one in the settings, a version of one, and the captioner's version."""
+    folder = save_tiny_translator(tmp_path)
+    running = start(translators=f"de-AT={folder},lb={folder}")
+    add = running.service.versions.add
+    save_bundle(running.service.serving.captioner.bundle, tmp_path / "captioner")
+    return SimpleNamespace(
+        client=running.client,
+        folder=folder,
+        version=add(folder, {"name": "signs", "origin": "upload"}).id,
+        french=add(save_tiny_translator(tmp_path, "fr"), {"name": "French", "origin": "upload"}).id,
+        captioner=add(tmp_path / "captioner", {"name": "captioner", "origin": "upload"}).id,
+    )
+
+
+def begin(client, language="de", status=201, **body):
+    data = upload(client, zipped_pairs({"train": PAIRS, "val": PAIRS[:4]}, language)).json()["id"]
+    response = client.post("/api/trainings", json={"dataset": data} | body, timeout=60)
+    assert response.status_code == status, response.text
+    return response.json()
+
+
+def test_a_translator_starts_from_the_one_in_use_for_its_languages(translators):
+    client, pieces = translators.client, len(json.loads((translators.folder / "source.json").read_text())["pieces"])
+    shipped = begin(client)
+    assert shipped["start"] == "built-in" and shipped["options"]["source_pieces"] > 1000, "the one that ships"
+    configured = begin(client, "de_AT")
+    assert (configured["start"], configured["target"], configured["options"]["source_pieces"]) == (
+        "built-in",
+        "de-AT",
+        pieces,
+    )
+    assert begin(client, "nl")["start"] == "scratch", "there is none"
+    assert begin(client, "lb")["start"] == "scratch", "the one for this name writes German"
+    assert client.post(f"/api/models/{translators.version}/promote").status_code == 200
+    promoted = begin(client, "de")
+    assert (promoted["start"], promoted["options"]["source_pieces"]) == (translators.version, pieces)
+
+
+def test_a_translator_starts_from_the_version_that_is_named(translators):
+    training = begin(translators.client, start=translators.version)
+    assert training["start"] == translators.version and training["options"]["learning_rate"] < 1e-3
+    assert begin(translators.client, start="built-in")["start"] == "built-in"
+    assert begin(translators.client, start="scratch")["options"]["source_pieces"] == 5000
+
+
+def test_a_translator_does_not_start_from_another_kind_or_other_languages(translators):
+    for start, language, message in (
+        (translators.captioner, "de", "is a captioner: name a translator to start from"),
+        (translators.french, "de", "translates en into fr, and the data set has en and de"),
+        ("built-in", "nl", "There is no built-in translator for the language 'nl'"),
+        ("0" * 12, "de", "does not exist"),
+    ):
+        status = 404 if start == "0" * 12 else 422
+        assert message in begin(translators.client, language, status, start=start)["detail"]
+    assert translators.client.get("/api/trainings").json()["trainings"] == []
+
+
 def test_trainings_of_the_wrong_kind_are_refused(client):
     text = upload(client, zipped_pairs({"train": PAIRS, "val": PAIRS[:4]})).json()["id"]
     response = client.post("/api/datasets", content=zipped(photo_set(30)), headers=ZIP, timeout=60)
     photos = response.json()["id"]
     requests = {
-        "trained from scratch": [
-            {"dataset": text, "start": "built-in"},
-            {"dataset": text, "replay": photos},
-        ],
+        "replay is for captioners": [{"dataset": text, "replay": photos}],
+        "--source-pieces 60 contradicts": [{"dataset": text, "options": OPTIONS}],
         "replay is parallel text": [{"dataset": photos, "replay": text}],
         "unknown option mirror": [{"dataset": text, "options": {"mirror": True}}],
         "epochs must be": [{"dataset": text, "options": {"epochs": 0}}],

@@ -92,6 +92,18 @@ def test_photos_are_captioned_and_the_page_survives_a_reload(page, running):
     assert texts(page) == before
 
 
+def test_texts_before_the_photos_of_a_folder_do_not_stop_it(visit, running):
+    """A request takes a hundred files: one of texts alone is refused."""
+    texts = [{"name": f"{n:03}.txt", "mimeType": "text/plain", "buffer": b"a dog runs"} for n in range(101)]
+    page = visit("/collections", running.client, "422")
+    page.locator("#file").set_input_files([*texts, *payloads()[:2]])
+    expect(page).to_have_url(re.compile("/collections/[0-9a-f]{32}$"))
+    expect(page.locator("#progress-text")).to_contain_text("2 photos")
+    page = visit("/collections", running.client, "422")
+    page.locator("#file").set_input_files(texts)
+    expect(page.locator("#send-problem")).to_contain_text("no photos in the request")
+
+
 def test_captions_are_corrected_with_the_keyboard_alone(page):
     first, second = (cells(page).nth(index).locator("textarea") for index in (0, 1))
     original = first.input_value()

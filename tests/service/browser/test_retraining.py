@@ -159,7 +159,8 @@ def test_parallel_text_is_uploaded_and_a_translator_promoted_and_rolled_back(vis
     expect(report).to_contain_text("8 training pairs are few")
     expect(page.locator("#dataset option:checked")).to_have_text("signs (12 pairs, en to lb)")
     expect(page.locator("#metric")).to_have_text("BLEU")
-    expect(page.locator("#start")).to_be_disabled()
+    expect(page.locator("#start option")).to_have_text(["The translator in use, if there is one", "None: from scratch"])
+    expect(page.locator("#replay")).to_be_disabled()
     expect(page.locator("#replay option").filter(has_text="signs")).to_have_count(0)
     screenshot(page, "retrain-parallel-text")
 

@@ -270,6 +270,24 @@ def test_photos_captioned_again_use_the_captioner_in_use(open_service, make_bund
     assert before.model_version != after.model_version == second.serving.model_version
 
 
+def test_a_photo_that_is_to_be_captioned_again_meanwhile_is(open_service, gate, monkeypatch):
+    service, results = open_service(), []
+    record = service.collection_photos.record
+
+    def record_and_count(collection_id, new_results, *pace):
+        results.extend(new_results)
+        record(collection_id, new_results, *pace)
+
+    monkeypatch.setattr(service.collection_photos, "record", record_and_count)
+    gate.clear()
+    collection_id = start(service, {"a.jpg": photo_bytes(1)})
+    wait_until(lambda: service.serving.batcher.busy_seconds)
+    service.collection_photos.caption_again(collection_id, ("captioned", "failed", "waiting"))
+    gate.set()
+    assert photos_of(service, collection_id)["a.jpg"].state == "captioned"
+    assert [result.number for result in results] == [1, 1] and results[0].revision < results[1].revision
+
+
 def test_a_database_that_fails_for_a_while_loses_no_photo(open_service, monkeypatch):
     service = open_service()
     record, failures = service.collection_photos.record, iter([OSError(28, "No space left on device")])

@@ -233,6 +233,26 @@ def test_a_broken_version_is_neither_promoted_nor_followed(following, versions, 
     assert [broken.id in record.getMessage() for record in caplog.records] == [True], "not at every poll"
 
 
+def test_a_version_that_the_device_has_no_room_for_is_tried_once(following, versions, tmp_path, monkeypatch, caplog):
+    """Neither the start nor the translators to other languages depend on it."""
+    version, french = add(versions, tmp_path), add(versions, tmp_path, "fr")
+    versions.promote(version.id)
+    tries, load_translator = [], translating.load_translator
+
+    def load(folder, device):
+        if folder == version.bundle:
+            tries.append(folder)
+            raise RuntimeError("CUDA out of memory")
+        return load_translator(folder, device)
+
+    monkeypatch.setattr(translating, "load_translator", load)
+    translators = following()
+    assert translators.version("de") == BUILT_IN and text_of(translators)
+    versions.promote(french.id)
+    wait_until(lambda: translators.version("fr") == french.id)
+    assert len(tries) == 1 and [version.id in record.getMessage() for record in caplog.records] == [True]
+
+
 def test_requests_in_progress_finish_with_the_previous_version(following, versions, tmp_path):
     translators, version = following(), add(versions, tmp_path)
     with translators._use("de") as translator:

@@ -8,9 +8,11 @@ import pytest
 
 import service.jobs.work
 from captioner.bundle.bundle import save_bundle
+from captioner.errors import ConfigError
 from service.jobs.stages import TranslatorStages
 from service.jobs.trainings import Training
 from service.jobs.work import Work
+from service.settings import Settings
 from tests.support.parallel_texts import OPTIONS, PAIRS, zipped_pairs
 from tests.support.serving import Running
 from tests.support.translators import save_tiny_translator
@@ -137,6 +139,46 @@ def test_a_first_translator_adds_its_language_and_a_rollback_removes_it(start_se
     assert version_in_use(running) is None
     response = running.client.post("/api/models/rollback", params={"language": LANGUAGE})
     assert response.status_code == 422 and f"no translator for the language '{LANGUAGE}'" in response.json()["detail"]
+
+
+@pytest.mark.stress
+def test_a_second_translator_starts_from_the_first(start_service):
+    running = start_service()
+    data = upload(running)
+    first = train(running, data, promote_margin=0)
+    wait_until(lambda: version_in_use(running) == first["version"])
+    options = {name: value for name, value in OPTIONS.items() if not name.endswith("_pieces")}
+    second = train(running, data, options=options | {"keep": "last"})  # else it may be the first one itself
+    assert second["start"] == first["version"] == running.service.versions.get(second["version"]).facts["started_from"]
+    assert [epoch["epoch"] for epoch in second["epochs"]] == [0, 1, 2] and second["epochs"][0]["loss"] is None
+    best = [epoch["chrF"] for epoch in first["epochs"] if epoch["best"]][-1]
+    assert second["epochs"][0]["chrF"] == pytest.approx(best, abs=2), "epoch 0 is the first one"
+
+
+def test_a_training_from_a_missing_built_in_translator_says_what_to_do(start_service, tmp_path):
+    running = start_service().service
+    data = SimpleNamespace(root=tmp_path, report={})
+    request = {"dataset": "a" * 32, "replay": None, "source": "en", "target": LANGUAGE, "start": "built-in"}
+    training = Training("b" * 32, tmp_path, request | {"options": {}, "preset": None})
+    stages = TranslatorStages(training, running.settings, SimpleNamespace(get=lambda _: data), running.versions)
+    with pytest.raises(ConfigError, match="give the worker the CAPTIONER_TRANSLATORS of the service"):
+        stages.fit()
+
+
+@pytest.mark.parametrize("maker, is_promoted", [("b" * 32, True), ("c" * 32, False)])
+def test_a_training_that_improved_nothing_has_promoted_nothing(tmp_path, maker, is_promoted):
+    """Its result is the version that was in use before; that of a killed worker is one that it made itself."""
+    settings = Settings(home=tmp_path / "home")
+    settings.make_home()
+    work = Work(settings)
+    try:
+        facts = {"name": "signs", "origin": "training", "training": maker}
+        version = work._versions.add(save_tiny_translator(tmp_path), facts)
+        training = Training("b" * 32, tmp_path, {"promote_margin": 0})
+        stages = SimpleNamespace(in_use=lambda: version, metric="BLEU")
+        assert work._promote_if_better(training, stages, version, version, {}) is is_promoted
+    finally:
+        work._database.close()
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,24 @@ def test_duplicate_names_are_refused(folder):
         unpack(zipped(("a.txt", b"1"), ("a.txt", b"2")), folder, MB)
 
 
+def test_time_to_find_a_duplicate_grows_with_the_number_of_files():
+    """A zip of 20 MB can hold 200,000 names: compared with each other, they would hold up the service for minutes."""
+    comparisons = 0
+
+    class Name(str):
+        __hash__ = str.__hash__
+
+        def __eq__(self, other):
+            nonlocal comparisons
+            comparisons += 1
+            return str.__eq__(self, other)
+
+    names = [*(f"{number}.jpg" for number in range(1000)), "last.jpg", "last.jpg"]
+    with pytest.raises(ArchiveError, match="'last.jpg' twice"):
+        archives._check_entries([(zipfile.ZipInfo(name), Name(name)) for name in names], MB)
+    assert comparisons < 100
+
+
 @pytest.mark.parametrize("entries", [[("x" * 300, b"")], [("a", b"1"), ("a/b", b"2")]])
 def test_names_that_are_too_long_are_refused(folder, entries):
     with pytest.raises(ArchiveError, match="shorten names to 255 bytes"):

@@ -133,6 +133,16 @@ def test_results_of_photos_that_no_longer_wait_are_dropped(photos, made):
     assert (photos.get(made, 6).state, photos.get(made, 6).reason) == ("failed", "The file is empty.")
 
 
+def test_results_from_before_a_photo_was_to_be_captioned_again_are_dropped(photos, made):
+    """They are of the captioner that was in use then."""
+    read = photos.get(made, 6)
+    photos.caption_again(made, ("captioned", "failed", "waiting"))
+    photos.record(made, [PhotoResult(6, generated="old", revision=read.revision)])
+    assert (photos.get(made, 6).state, photos.get(made, 6).generated) == ("waiting", None)
+    photos.record(made, [PhotoResult(6, generated="new", revision=photos.get(made, 6).revision)])
+    assert (photos.get(made, 6).state, photos.get(made, 6).generated) == ("captioned", "new")
+
+
 def test_captioning_again_keeps_what_people_wrote(collections, photos, made):
     collections.cancel(made)
     correct(photos, made, 2, "a tiger", 0)

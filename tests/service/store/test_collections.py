@@ -162,3 +162,21 @@ def test_only_unknown_old_folders_are_removed(collections, folder):
     collections.remove_leftovers()
     assert {path.name for path in folder.iterdir()} == {created.id, "e" * 32}
     assert re.fullmatch("[0-9a-f]{32}", created.id)
+
+
+def test_files_of_photos_that_are_in_no_collection_any_more_are_removed(collections, photos, folder, monkeypatch):
+    """A process that is killed while it deletes photos leaves their files."""
+    created = make_collection(collections, FILES)
+    previews = [collections.preview_file(created.id, number) for number in (1, 2)]
+    for file in previews:
+        file.write_bytes(b"preview")
+    with monkeypatch.context() as killed:
+        killed.setattr("pathlib.Path.unlink", lambda *_, **__: None)
+        photos.delete(created.id, [1])
+    files = [collections.photo_file(created.id, number) for number in (1, 2)]
+    (folder / created.id / "photos" / "3").write_bytes(b"another process is about to register it")
+    for file in (*files, *previews):
+        os.utime(file, (0, 0))
+    collections.remove_leftovers()
+    assert [file.exists() for file in (*files, *previews)] == [False, True, False, True]
+    assert (folder / created.id / "photos" / "3").exists()

@@ -83,3 +83,9 @@ def test_novel_words_are_counted_and_judged():
     assert scores["novel_words"] == 3 and scores["novel_right"] == pytest.approx(2 / 3)
     assert scores["novel"] == {"zebra": {"said": 2, "right": 1}, "coffee": {"said": 1, "right": 1}}
     assert scores["wrong_noun"] == 1.0
+
+
+def test_a_number_below_one_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        ablations.main(["--output", str(tmp_path), "--photos-seen", "0"])
+    assert "--photos-seen: must be a whole number above 0, not '0'" in capsys.readouterr().err

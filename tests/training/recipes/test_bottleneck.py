@@ -102,3 +102,11 @@ def test_the_cost_is_the_number_of_scores_of_a_sentence():
     assert costs == {"up to 10": pytest.approx(sum(n * m for n, m in pieces) / 2, abs=0.05)}
     costs = bottleneck._costs_by_length(fixed, sources, translations)
     assert costs == {"up to 10": pytest.approx(sum(m for _, m in pieces) / 2, abs=0.05)}
+
+
+@pytest.mark.parametrize("option", ["--pairs", "--epochs", "--seeds"])
+def test_numbers_below_one_are_refused(tmp_path, capsys, option):
+    with pytest.raises(SystemExit):
+        arguments = ["--data", str(tmp_path), "--source", "en", "--target", "de", "--output", str(tmp_path / "out")]
+        bottleneck.main([*arguments, option, "-1"])
+    assert f"{option}: must be a whole number above 0, not '-1'" in capsys.readouterr().err

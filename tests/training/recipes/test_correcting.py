@@ -96,3 +96,10 @@ def test_more_corrections_begin_with_the_same_photos():
 def test_the_table_has_the_mean_and_the_range_of_the_seeds():
     text = correcting.table({"before": 0.5, "random": {"50": [0.6, 0.8]}, "unlike": {"50": [0.7, 0.9]}})
     assert "| 50 | 0.700 (0.600 to 0.800) | 0.800 (0.700 to 0.900) | +0.100 |" in text
+
+
+@pytest.mark.parametrize("option", ["--corrections", "--pool", "--validation", "--epochs", "--seeds"])
+def test_numbers_below_one_are_refused(tmp_path, capsys, option):
+    with pytest.raises(SystemExit):
+        correcting.main(["--data", str(tmp_path), "--output", str(tmp_path / "out"), option, "0"])
+    assert f"{option}: must be a whole number above 0, not '0'" in capsys.readouterr().err

@@ -77,3 +77,9 @@ def test_a_missing_test_split_ends_the_recipe_with_a_sentence(make, capsys):
 def test_a_damaged_recipe_is_reported(make, changes, capsys):
     assert make(**changes)[0] == 2
     assert "is not a recipe of translators" in capsys.readouterr().err
+
+
+def test_the_seconds_of_a_run_leave_out_the_validation_of_its_start(tmp_path):
+    lines = [{"epoch": 0}, *({"epoch": n, "train_seconds": 2.5, "validation_seconds": 0.5} for n in (1, 2))]
+    (tmp_path / "log.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    assert translators._training_seconds(tmp_path / "log.jsonl") == 6.0

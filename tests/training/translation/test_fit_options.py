@@ -58,3 +58,14 @@ def test_a_resumed_run_keeps_its_options_unless_they_are_given(command, tmp_path
     assert checked(resumed, capsys, "--resume")["batch_size"] == 4
     assert main([*command, "--resume", "--epochs", "3"]) == 0
     assert [line["epoch"] for line in lines_of(tmp_path / "run")] == [1, 2, 3]
+
+
+def test_the_help_has_the_defaults_of_translations(capsys):
+    for command, heading, default in (
+        ("fit-translator", "decoding in validation:", "Default: 400."),
+        ("evaluate-translator", "decoding (defaults are the translator's):", ""),
+    ):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        decoding = capsys.readouterr().out.partition(heading)[2]
+        assert "--max-words" in decoding and default in decoding and "Default: 20." not in decoding

@@ -20,7 +20,7 @@ def test_the_report_has_languages_counts_advice_and_samples(parallel_folder):
     ]
     assert report["total"] == {"pairs": 7 + len(PAIRS)}
     assert report["left_out"] == ["left out: 1 x pair with an empty side"]
-    assert report["advice"][0].startswith("8 training pairs are few")
+    assert report["advice"][0].startswith("8 training pairs are few: start from a translator of these languages")
     assert {(pair["source"], pair["target"]) for pair in report["samples"]} <= set(PAIRS)
 
 

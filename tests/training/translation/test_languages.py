@@ -45,6 +45,9 @@ def test_languages_are_found_by_endings_columns_keys_and_codes(tmp_path, files, 
         (LINES, {"target": "DE"}, ("en", "DE")),
         (LINES | {"train.fr": "Un chien.\n"}, {"target": "fr"}, ("en", "fr")),
         ({"train.fr": "Un chien.\n", "train.de": "Ein Hund.\n"}, {"target": "de"}, ("fr", "de")),
+        ({"train.tmx": TMX.format(UNIT)}, {}, ("en-gb", "fr")),
+        ({"train.tmx": TMX.format(UNIT)}, {"target": "fr"}, ("en-gb", "fr")),
+        (LINES | {"train.en-GB": "A dog.\n"}, {"target": "de"}, ("en", "de")),
         ({"train.csv": "A dog.,Ein Hund.\n"}, {"source": "eng", "target": "deu"}, ("eng", "deu")),
     ],
 )
@@ -60,6 +63,7 @@ def test_english_is_the_source_and_the_other_language_the_target(tmp_path, files
         ({"train.csv": "A dog.,Ein Hund.\n"}, {}, "names no languages: name two as source and target"),
         (LINES | {"train.fr": "Un chien.\n"}, {}, "in 3 languages, de, en, fr: name two"),
         (LINES | {"train.fr": "Un chien.\n"}, {"source": "en"}, "in 3 languages, de, en, fr: name two"),
+        ({"train.en-GB": "A dog.\n", "train.en-US": "A dog.\n"}, {}, "in en-gb and en-us: name the language to read"),
         ({"train.fr": "Un chien.\n", "train.de": "Ein Hund.\n"}, {}, "in de and fr: name the language to read"),
     ],
 )
