@@ -1,12 +1,14 @@
 """One command measures whether the order of corrections beats chance."""
 
 import csv
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
 from captioner.captioner import Captioner
+from tests.support.confidence_models import drawn_model
 from tests.support.shapes import draw_shapes
 from training import __main__ as training
 from training.data.records import read_records
@@ -17,8 +19,10 @@ from training.recipes import correcting
 def measure(monkeypatch, tiny_bundle, tmp_path):
     """Run the recipe on drawn data, recording its commands in place of running them -> exit status, commands."""
     data = tmp_path / "data"
-    draw_shapes(data, {"train": 12, "val": 3, "test": 2})
-    monkeypatch.setattr(correcting.captioner, "load", lambda path, device: Captioner(tiny_bundle, "cpu"))
+    draw_shapes(data, {"train": 12, "val": 3})
+    monkeypatch.setattr(correcting, "MIN_REFERENCES", 1)
+    bundle = dataclasses.replace(tiny_bundle, confidence=drawn_model(64))
+    monkeypatch.setattr(correcting.captioner, "load", lambda path, device: Captioner(bundle, "cpu"))
     commands = []
 
     def run(arguments):
@@ -32,7 +36,7 @@ def measure(monkeypatch, tiny_bundle, tmp_path):
     monkeypatch.setattr(training, "main", run)
 
     def run_recipe(*more):
-        options = ["--corrections", "2", "4", "--pool", "8", "--validation", "2", "--seeds", "2", "--bundle", "b"]
+        options = "--corrections 2 4 --pool 8 --scored 3 --validation 2 --seeds 2 --bundle b".split()
         status = correcting.main(["--data", str(data), "--output", str(tmp_path / "out"), *options, *more])
         return status, commands
 
@@ -59,7 +63,7 @@ def test_both_orders_train_on_as_many_corrections_and_are_scored(measure, tmp_pa
                 assert len({row["image"] for row in rows if row["split"] == "val"}) == 2
     output = capsys.readouterr().out
     assert (tmp_path / "out" / "table.md").read_text() in output
-    assert "| none | 0.100 | 0.100 |  |" in output and output.count("\n| ") >= 4
+    assert "| none | 0.100 | 0.100 |  |  |" in output and output.count("\n| ") >= 4
     assert json.loads((tmp_path / "out" / "table.json").read_text())["before"] == 0.1
 
 
@@ -73,6 +77,31 @@ def test_too_few_photos_are_reported_before_any_training(measure, capsys):
     status, commands = measure("--corrections", "9")
     assert status == 2 and "8 photos of" in capsys.readouterr().err
     assert [arguments[0] for arguments in commands] == ["evaluate"]
+
+
+def test_the_scored_photos_are_in_no_collection(measure, tmp_path):
+    _, commands = measure()
+    scored = {path.read_bytes() for path in (tmp_path / "out" / "scored").glob("*.png")}
+    assert len(scored) == 3
+    for folder in (tmp_path / "out").glob("*-*-*"):
+        for path in folder.glob("data/train*"):
+            assert path.read_bytes() not in scored
+    for arguments in commands:
+        if arguments[0] == "evaluate":
+            assert arguments[arguments.index("--data") + 1] == str(tmp_path / "out" / "scored")
+
+
+def test_a_captioner_without_confidence_is_refused(measure, monkeypatch, tiny_bundle, capsys):
+    monkeypatch.setattr(correcting.captioner, "load", lambda path, device: Captioner(tiny_bundle, "cpu"))
+    status, commands = measure()
+    assert status == 2 and "calibrate" in capsys.readouterr().err
+    assert [arguments[0] for arguments in commands] == ["evaluate"]
+
+
+def test_data_without_several_captions_of_a_photo_is_refused(measure, monkeypatch, capsys):
+    monkeypatch.setattr(correcting, "MIN_REFERENCES", 2)
+    status, commands = measure()
+    assert status == 2 and "has 2 captions" in capsys.readouterr().err and not commands
 
 
 def test_a_collection_has_features_of_the_photos_that_can_be_read(tiny_bundle, tmp_path):
@@ -95,4 +124,4 @@ def test_more_corrections_begin_with_the_same_photos():
 
 def test_the_table_has_the_mean_and_the_range_of_the_seeds():
     text = correcting.table({"before": 0.5, "random": {"50": [0.6, 0.8]}, "unlike": {"50": [0.7, 0.9]}})
-    assert "| 50 | 0.700 (0.600 to 0.800) | 0.800 (0.700 to 0.900) | +0.100 |" in text
+    assert "| 50 | 0.700 (0.600 to 0.800) | 0.800 (0.700 to 0.900) | +0.100 | 2 of 2 |" in text
