@@ -51,6 +51,7 @@ class Service:
     host: str
     port: int
     ready_seconds: float
+    home: Path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -113,7 +114,7 @@ def running_service(batch_size: int, cache: str) -> Iterator[Service]:
             address = urlsplit(read_url(process))
             wait_until_ready(address.hostname, address.port)
             ready = time.perf_counter() - started_at
-            yield Service(psutil.Process(process.pid), address.hostname, address.port, ready)
+            yield Service(psutil.Process(process.pid), address.hostname, address.port, ready, Path(home))
         finally:
             process.terminate()
             process.wait(60)
@@ -183,14 +184,15 @@ def measure(service: Service, photos: Sequence[bytes], clients: int, count: int)
 
 def memory_over(service: Service, photos: Sequence[bytes], requests: int, steps: int = 10) -> list[float]:
     """Return the service's resident memory in MB before and after each tenth of `requests` requests by four clients."""
-    megabytes = [_resident_mb(service)]
+    megabytes = [resident_mb(service)]
     for _ in range(steps):
         measure(service, photos, clients=4, count=requests // steps)
-        megabytes.append(_resident_mb(service))
+        megabytes.append(resident_mb(service))
     return megabytes
 
 
-def _resident_mb(service: Service) -> float:
+def resident_mb(service: Service) -> float:
+    """Return the resident memory of the service, in MB."""
     return round(service.process.memory_info().rss / 1e6, 1)
 
 
