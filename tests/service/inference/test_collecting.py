@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+import pillow_heif
 import pytest
 from PIL import Image
 
@@ -17,7 +18,7 @@ from service.store.collection_listing import PhotoQuery
 from service.store.collection_records import CaptionChange, CollectionPhoto
 from service.store.photos import write_jpeg
 from tests.support.collections import make_collection
-from tests.support.photo_sets import photo_bytes
+from tests.support.photo_sets import photo_bytes, zipped
 from tests.support.pictures import picture_bytes
 
 SECONDS = 60
@@ -108,12 +109,16 @@ def test_a_request_waits_for_one_small_batch_of_a_collection_at_most(open_servic
 
 def test_every_file_of_a_mixed_folder_has_its_own_result(open_service):
     service = open_service()
-    buffer = io.BytesIO()
-    Image.open(io.BytesIO(photo_bytes(2))).save(buffer, "WEBP")
+    heic = pillow_heif.from_pillow(Image.open(io.BytesIO(photo_bytes(5))))
+    heic.save(buffer := io.BytesIO())
     files = {
         "a/1.jpg": photo_bytes(1),
         "b/1.jpg": photo_bytes(1),  # the same photo
-        "2.webp": buffer.getvalue(),
+        "c/1.jpg": photo_bytes(6),
+        "2.webp": picture_bytes(seed=2, kind="WEBP"),
+        "IMG_0001.HEIC": buffer.getvalue(),
+        "raw.CR2": b"II*\0\x10\0\0\0CR\x02\0" + bytes(500),
+        "letter.docx": zipped({"[Content_Types].xml": b"<Types/>", "word/document.xml": b"<document/>"}),
         "empty.jpg": b"",
         "page.pdf": b"%PDF-1.7 and more",
         "film.mp4": b"\0\0\0\x18ftypisom" + bytes(100),
@@ -123,10 +128,12 @@ def test_every_file_of_a_mixed_folder_has_its_own_result(open_service):
         "last.png": picture_bytes(seed=4, kind="PNG"),
     }
     photos = photos_of(service, start(service, files))
-    captioned = {"a/1.jpg", "b/1.jpg", "2.webp", "last.png"}
+    captioned = {"a/1.jpg", "b/1.jpg", "c/1.jpg", "2.webp", "IMG_0001.HEIC", "last.png"}
     assert {name for name, photo in photos.items() if photo.state == "captioned"} == captioned
     assert photos["a/1.jpg"].generated == photos["b/1.jpg"].generated
     for name, reason in (
+        ("raw.CR2", "a camera's raw photo"),
+        ("letter.docx", "The file is not an image that can be read, but an Office document"),
         ("empty.jpg", "The file is empty (0 bytes): replace it with the photo."),
         ("page.pdf", "a PDF document"),
         ("film.mp4", "a video: save one of its frames as JPEG."),
