@@ -5,6 +5,9 @@ import { button, element } from "./elements.js";
 const WORDINGS = { sure: "sure", likely: "likely right", guess: "a guess" };
 const STATES = { waiting: "Waiting…", captioned: "", failed: "Write a caption" };
 
+/** A caption as a text field holds it: with other line breaks, it would look like an edit. */
+const textOf = ({ caption }) => (caption ?? "").replace(/\r\n?/g, "\n");
+
 /**
  * actions: {save(photo, text, version) -> promise of the stored photo, or null; onMove(number, steps);
  * onSelect(number, selected); isSelected(number); nameOf(number); loadWords(number) -> promise of the words with their maps}.
@@ -46,7 +49,7 @@ export function createCell(number, actions) {
   }
 
   function accept(stored) {
-    saved = stored.caption ?? "";
+    saved = textOf(stored);
     [text.value, version] = [saved, stored.version];
     showNote(null);
   }
@@ -96,10 +99,10 @@ export function createCell(number, actions) {
       text.setAttribute("aria-label", `Caption of ${photo.name}`);
       text.placeholder = STATES[photo.state];
       if (!before || !isChanged()) {
-        text.value = photo.caption ?? "";
+        text.value = textOf(photo);
         version = photo.version;
       }
-      saved = photo.caption ?? "";
+      saved = textOf(photo);
       if (photo.state !== before?.state) showNote(null);
       foot.replaceChildren(...footOf(photo, actions.nameOf));
     },

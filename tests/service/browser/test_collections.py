@@ -118,6 +118,21 @@ def test_captions_are_corrected_with_the_keyboard_alone(page):
     expect(cells(page).nth(1).locator("textarea")).to_have_value("a second\nline")
 
 
+def test_a_caption_that_is_only_looked_at_stays_as_it_is(page, running):
+    url = f"/api{page.url.removeprefix(running.url.rstrip('/'))}/photos/1"
+    caption = 'two lines,\r\n  "quoted"\rand a third'
+    running.client.patch(url, json={"caption": caption, "version": 0}).raise_for_status()
+    page.reload()
+    first, second = (cells(page).nth(index).locator("textarea") for index in (0, 1))
+    expect(first).to_have_value('two lines,\n  "quoted"\nand a third')
+    first.focus()
+    page.keyboard.press("Enter")
+    expect(second).to_be_focused()
+    second.blur()
+    photo = running.client.get(url).json()
+    assert (photo["caption"], photo["version"]) == (caption, 1)
+
+
 def test_an_edit_is_undone(page):
     first = cells(page).nth(0).locator("textarea")
     original = first.input_value()
