@@ -22,7 +22,8 @@ async function openCollection({ detail: { id, name, photos } }) {
 }
 
 uploads.addEventListener("part", openCollection, { signal: leaving.signal });
-uploads.addEventListener("end", ({ detail }) => showProblem(byId.sendProblem, detail.problem), { signal: leaving.signal });
+const showOutcome = ({ detail }) => showProblem(byId.sendProblem, detail.problem);
+uploads.addEventListener("end", showOutcome, { signal: leaving.signal });
 
 function create(files) {
   showProblem(byId.sendProblem, null);

@@ -12,13 +12,14 @@ addEventListener("popstate", () => {
 export async function openInPlace(url, start) {
   const html = await (await send(url)).text();
   const next = new DOMParser().parseFromString(html, "text/html");
-  const known = new Set([...document.styleSheets].map(({ href }) => href));
-  const sheets = [...next.querySelectorAll('link[rel="stylesheet"]')].filter((link) => !known.has(new URL(link.getAttribute("href"), location).href));
-  await Promise.all(sheets.map(addStyles));
+  const sheets = (from) => [...from.querySelectorAll('link[rel="stylesheet"]')];
+  const before = sheets(document);
+  await Promise.all(sheets(next).map(addStyles)); // all of them, so that they are in the order of the next page
   history.pushState(null, "", url);
   path = location.pathname;
   document.title = next.title;
   document.body.replaceChildren(...next.body.childNodes);
+  for (const link of before) link.remove();
   scrollTo(0, 0);
   await start();
 }

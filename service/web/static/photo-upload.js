@@ -26,7 +26,7 @@ export async function sendAll(id, files) {
   addEventListener("beforeunload", askBeforeLeaving);
   document.addEventListener("click", stopOnClick);
   outcome = null;
-  const upload = { id, notice: "", problems: [], sent: 0, known: 0, leftOut: [], leftOutCount: 0 };
+  const upload = { id, problems: [], sent: 0, known: 0, leftOut: [], leftOutCount: 0 };
   try {
     await sendParts(upload, files, stopping.signal);
   } catch (problem) {
@@ -36,7 +36,8 @@ export async function sendAll(id, files) {
   removeEventListener("beforeunload", askBeforeLeaving);
   document.removeEventListener("click", stopOnClick);
   hideProgress();
-  outcome = { notice: noticeOf(upload), problem: upload.problems.length > 0 ? new Problem(0, upload.problems.join(" ")) : null };
+  const problem = upload.problems.length > 0 ? new Problem(0, upload.problems.join(" ")) : null;
+  outcome = { notice: noticeOf(upload), problem };
   uploads.dispatchEvent(new CustomEvent("end", { detail: outcome }));
 }
 
@@ -49,22 +50,26 @@ async function sendParts(upload, files, signal) {
   for (const part of partsOf(photosFirst(files), maxBytes, upload.id ? MAX_FILES : FIRST_FILES)) {
     progress(sentBytes);
     const bytes = size(part);
+    const onSent = (share) => progress(sentBytes + share * bytes);
     try {
-      take(upload, await sendPart(upload.id, part, { isLarge: bytes > maxBytes, maxBytes, signal, onSent: (share) => progress(sentBytes + share * bytes) }));
+      signal.throwIfAborted();
+      const answer = bytes > maxBytes ? await sendLarge(upload.id, part[0], maxBytes, onSent, signal)
+        : await sendPhotos(upload.id, part, signal);
+      upload.sent += part.length;
+      take(upload, answer);
     } catch (problem) {
       if (!REFUSED.includes(problem.status)) throw problem;
       upload.problems.push(problem.message);
     }
-    upload.sent += part.length;
     sentBytes += bytes;
   }
 }
 
-function sendPart(id, part, { isLarge, maxBytes, signal, onSent }) {
-  signal.throwIfAborted();
-  if (!isLarge) return sendPhotos(id, part, signal);
-  const [{ file, name }] = part; // alone, as it is too large for a form
-  if (!/\.zip$/i.test(name)) throw new Problem(413, `${name} was not sent: it is larger than ${counted(Math.floor(maxBytes / 1e6), "megabyte")}.`);
+/** Send a file that is too large for a form: a zip, with the token. */
+async function sendLarge(id, { file, name }, maxBytes, onSent, signal) {
+  if (!/\.zip$/i.test(name)) {
+    throw new Problem(413, `${name} was not sent: it is larger than ${Math.floor(maxBytes / 1e6)} MB.`);
+  }
   return sendZip(id ? `/api/collections/${id}/photos` : "/api/collections", file, onSent, {}, signal);
 }
 
@@ -124,9 +129,11 @@ function askBeforeLeaving(event) {
 function describe(problem, { sent, id }, total) {
   const isStopped = problem.name === "AbortError";
   if (!isStopped && !(problem instanceof Problem)) console.error(problem);
-  const reason = isStopped ? "The upload was stopped." : problem instanceof Problem ? problem.message : "The page failed.";
+  const known = problem instanceof Problem ? problem.message : "The page failed.";
+  const reason = isStopped ? "The upload was stopped." : known;
   if (!id) return reason;
-  return `${reason} ${sent} of ${counted(total, "file")} were sent, and stay. To add the rest, send all of them again: those that are here are passed over.`;
+  const advice = "To add the rest, send all of them again: those that are here are passed over.";
+  return `${reason} ${sent} of ${counted(total, "file")} were sent, and stay. ${advice}`;
 }
 
 function noticeOf({ known, leftOut, leftOutCount }) {
