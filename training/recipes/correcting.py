@@ -8,7 +8,7 @@ For each seed, others are drawn as a collection, and the captioner captions them
 chance chooses which photos to correct; the first caption that a person wrote is the correction. The captioner trains on
 these alone, as the service trains on a collection, and both orders have the same seed, number of steps and validation
 photos. A measured variant is not trained again, and a stopped one resumes. Output, in --output: table.md, table.json,
-and a folder for the scored photos, each collection and each variant.
+and a folder for each collection and each variant.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import itertools
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,14 +32,14 @@ from captioner.errors import DataError, ImageError
 from captioner.files import atomic_file, read_json, write_atomically, write_json
 from training.data.records import ImageRecord, read_records
 from training.random_streams import CORRECTIONS, VALIDATION, sample, stream
-from training.recipes.steps import Step, StepLog, exit_status, has_begun, run_training, start_or_resume
+from training.recipes.steps import Step, StepLog, exit_status, has_begun, start_or_resume
 
 ORDERS = ("random", "unlike")
 """How the photos to correct are chosen."""
 MIN_REFERENCES = 4
 """Minimum number of captions of a photo that scores are measured on."""
 _BATCH_SIZE = 16
-_POOL = "collection.npz"
+_POOL, SCORES = "collection.npz", "scores.json"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -92,10 +93,7 @@ def _write_results(options: argparse.Namespace) -> None:
 def make_steps(options: argparse.Namespace) -> list[Step]:
     """Return the steps that caption the collections, and that train and measure each variant."""
     base = {"data": str(options.data), "bundle": str(options.bundle), "scored": options.scored}
-    steps = [
-        Step("photos for the scores", base, partial(_write_scored, options)),
-        Step("before", base, partial(_evaluate, options, options.bundle, options.output / "before")),
-    ]
+    steps = [Step("before", base, partial(_score, options, options.bundle, options.output / "before"))]
     for seed in range(options.seeds):
         arguments = base | {"pool": options.pool, "seed": seed}
         steps.append(Step(f"collection {seed}", arguments, partial(_caption_collection, options, seed)))
@@ -122,16 +120,6 @@ def _folder(options: argparse.Namespace, order: str, count: int, seed: int) -> P
 
 def _device_flags(options: argparse.Namespace) -> list[str]:
     return ["--device", options.device] if options.device else []
-
-
-def _write_scored(options: argparse.Namespace) -> None:
-    _, scored = split_off(read_records(options.data).split("train"), options.scored)
-    if not scored:
-        raise DataError(
-            f"no photo of the training split of {options.data} has {MIN_REFERENCES} captions, which scores need: name"
-            " other data"
-        )
-    write_data(options.output / "scored", {"test": scored})
 
 
 def split_off(records: Sequence[ImageRecord], count: int) -> tuple[list[ImageRecord], list[ImageRecord]]:
@@ -206,7 +194,7 @@ def _measure(options: argparse.Namespace, order: str, count: int, seed: int, arg
         validation = sample(read_records(options.data).split("val"), options.validation, stream(seed, VALIDATION))
         write_data(folder / "data", {"train": chosen, "val": validation})
     start_or_resume(folder.name, arguments, folder / "run")
-    _evaluate(options, folder / "run" / "bundle", folder)
+    _score(options, folder / "run" / "bundle", folder)
 
 
 def write_data(folder: Path, splits: Mapping[str, Sequence[ImageRecord]]) -> None:
@@ -224,15 +212,28 @@ def write_data(folder: Path, splits: Mapping[str, Sequence[ImageRecord]]) -> Non
         csv.writer(file).writerows(rows)
 
 
-def _evaluate(options: argparse.Namespace, bundle: Path | None, output: Path) -> None:
-    data = options.output / "scored"
-    arguments = ["evaluate", "--data", str(data), "--split", "test", "--output", str(output / "scores")]
-    bundle_flags = ["--bundle", str(bundle)] if bundle else []
-    run_training(output.name, [*arguments, *bundle_flags, *_device_flags(options)])
+def _score(options: argparse.Namespace, bundle: Path | None, folder: Path) -> None:
+    """Caption the photos that are set aside, and write the scores: as `evaluate` does, without its page."""
+    from training.evaluation import evaluate, metrics  # imports torch
+
+    _, records = split_off(read_records(options.data).split("train"), options.scored)
+    if not records:
+        raise DataError(
+            f"no photo of the training split of {options.data} has {MIN_REFERENCES} captions, which scores need: name"
+            " other data"
+        )
+    model = captioner.load(bundle, device=options.device, runtime="exact")
+    captions, _ = evaluate.caption_records(
+        model, records, replace(model.decoding, captions_per_image=1), _BATCH_SIZE, True
+    )
+    references = {record.image_id: record.captions for record in records}
+    scores = metrics.score_captions({image_id: caption.text for image_id, caption in captions.items()}, references)
+    folder.mkdir(exist_ok=True)
+    write_json(folder / SCORES, scores.overall)
 
 
 def _read_score(folder: Path) -> float:
-    return read_json(folder / "scores" / "metrics.json")["CIDEr"]
+    return read_json(folder / SCORES)["CIDEr"]
 
 
 def table(results: Mapping[str, Any]) -> str:
