@@ -287,7 +287,7 @@ byId.tokenButton.addEventListener("click", changeToken);
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden && collection) attempt(byId.problem, catchUp);
 });
-const add = (files) => sendAll(id, files);
+const add = (files) => attempt(byId.problem, () => sendAll(id, files));
 watchChoosers({ choose: byId.add, chooseFolder: byId.addFolder, file: byId.file, folder: byId.folder }, add);
 watchFolderDrops(add);
 await attempt(byId.problem, load);

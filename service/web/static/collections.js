@@ -25,10 +25,7 @@ uploads.addEventListener("part", openCollection, { signal: leaving.signal });
 const showOutcome = ({ detail }) => showProblem(byId.sendProblem, detail.problem);
 uploads.addEventListener("end", showOutcome, { signal: leaving.signal });
 
-function create(files) {
-  showProblem(byId.sendProblem, null);
-  sendAll(null, files);
-}
+const create = (files) => attempt(byId.sendProblem, () => sendAll(null, files));
 
 function showKnown() {
   const known = api.knownCollections();

@@ -19,9 +19,12 @@ let outcome = null; // {notice, problem}: what people should know of the last up
 
 export const lastOutcome = () => outcome;
 
-/** Send files to a collection, or to a new one without an id. What was sent stays, whatever ends the upload. */
+/**
+ * Send files to a collection, or to a new one without an id. What was sent stays, whatever ends the upload.
+ * Throws a Problem if others are being sent; all other problems are in the outcome.
+ */
 export async function sendAll(id, files) {
-  if (stopping) return;
+  if (stopping) throw new Problem(0, "Other files are being sent: wait until they are here, then add these.");
   stopping = new AbortController();
   addEventListener("beforeunload", askBeforeLeaving);
   document.addEventListener("click", stopOnClick);
