@@ -10,7 +10,7 @@ import { confirmDeletion } from "./dialog.js";
 import { elementsById } from "./elements.js";
 import "./page-opening.js"; // for going back to a page that opened this one in its place
 import { watchChoosers, watchFolderDrops } from "./photo-files.js";
-import { lastOutcome, sendAll, uploads } from "./photo-upload.js";
+import { lastOutcome, sendAll, showProgress, uploads } from "./photo-upload.js";
 import { attempt, showProblem } from "./problem.js";
 import { changeToken } from "./token.js";
 
@@ -290,6 +290,7 @@ document.addEventListener("visibilitychange", () => {
 const add = (files) => attempt(byId.problem, () => sendAll(id, files));
 watchChoosers({ choose: byId.add, chooseFolder: byId.addFolder, file: byId.file, folder: byId.folder }, add);
 watchFolderDrops(add);
+showProgress();
 await attempt(byId.problem, load);
 if (collection === null) document.querySelector("main").classList.add("missing");
 uploads.addEventListener("part", takePart);

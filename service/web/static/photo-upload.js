@@ -15,6 +15,7 @@ const REFUSED = [413, 422]; // these files cannot be taken, but others can
 export const uploads = new EventTarget();
 
 let stopping = null; // an AbortController while files are sent
+let shown = null; // the progress that the page shows
 let outcome = null; // {notice, problem}: what people should know of the last upload; null if there is none
 
 export const lastOutcome = () => outcome;
@@ -49,7 +50,10 @@ async function sendParts(upload, files, signal) {
   const size = (chosen) => chosen.reduce((sum, { file }) => sum + file.size, 0);
   const [total, startedAt] = [size(files) || 1, performance.now()];
   let sentBytes = 0;
-  const progress = (bytes) => showProgress(bytes / total, upload.sent, files.length, startedAt);
+  const progress = (bytes) => {
+    shown = { share: bytes / total, sent: upload.sent, total: files.length, startedAt };
+    showProgress();
+  };
   for (const part of partsOf(photosFirst(files), maxBytes, upload.id ? MAX_FILES : FIRST_FILES)) {
     progress(sentBytes);
     const bytes = size(part);
@@ -108,7 +112,10 @@ function* partsOf(files, maxBytes, firstFiles) {
 
 // --- What people see
 
-function showProgress(share, sent, total, startedAt) {
+/** Show how far the upload is, if there is one. A page that opens meanwhile calls this. */
+export function showProgress() {
+  if (!shown) return;
+  const { share, sent, total, startedAt } = shown;
   const [sending, text, bar] = ["sending", "sending-text", "sending-bar"].map((id) => document.getElementById(id));
   const seconds = (performance.now() - startedAt) / 1000;
   const left = share > 0 ? ` · ${timeLeft((seconds / share) * (1 - share))}` : "";
@@ -118,6 +125,7 @@ function showProgress(share, sent, total, startedAt) {
 }
 
 function hideProgress() {
+  shown = null;
   document.getElementById("sending").hidden = true;
 }
 

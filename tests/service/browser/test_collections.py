@@ -200,6 +200,7 @@ def test_a_long_upload_fills_the_page_of_the_collection_and_can_be_stopped(visit
     check_accessible(page)
     screenshot(page, "collection-sending")
 
+    page.locator("#name").click()  # the browser asks only people who have done something on the page
     questions = []
     page.on("dialog", lambda dialog: (questions.append(dialog.type), dialog.dismiss()))
     page.close(run_before_unload=True)  # the question is answered with no
