@@ -92,6 +92,14 @@ def test_photos_are_captioned_in_batches(open_service, gate, monkeypatch):
     assert 4 in sizes[1:] and max(sizes) == 4, sizes
 
 
+def test_the_pace_leaves_out_the_first_results(open_service):
+    service = open_service()
+    for count in (1, 12):  # in batches of four
+        collection_id = start(service, {f"{number}.jpg": photo_bytes(number) for number in range(count)})
+        photos_of(service, collection_id)
+        assert (service.collections.get(collection_id).seconds_per_photo is None) == (count == 1)
+
+
 def test_a_request_waits_for_one_small_batch_of_a_collection_at_most(open_service, gate, monkeypatch):
     monkeypatch.setattr("service.inference.batching.BACKGROUND_PATIENCE_SECONDS", 600.0)
     service = open_service(batch_size=16)
