@@ -41,6 +41,12 @@ def payloads() -> list[FilePayload]:
     return [*files, {"name": "page.pdf", "mimeType": "application/pdf", "buffer": b"%PDF-1.7"}]
 
 
+def drawn_photos(count: int) -> list[FilePayload]:
+    return [
+        {"name": f"{number:02}.jpg", "mimeType": "image/jpeg", "buffer": photo_bytes(number)} for number in range(count)
+    ]
+
+
 @pytest.fixture
 def console() -> str | None:
     """The text that messages of the console must have; None allows no messages."""
@@ -190,7 +196,7 @@ def test_photos_are_searched_and_replaced_in(page):
 
 def test_a_long_upload_fills_the_page_of_the_collection_and_can_be_stopped(visit, running):
     page = visit("/collections", running.client)
-    files = payloads()
+    files = drawn_photos(FIRST + 4)
     route = "**/api/collections/*/photos"
     held = []
     page.route(route, lambda request: held.append(request) if request.request.method == "POST" else request.continue_())
@@ -224,7 +230,7 @@ def test_a_tab_that_is_closed_while_it_sends_leaves_what_it_sent(visit, running)
     page.route(
         "**/api/collections/*/photos", lambda request: None if request.request.method == "POST" else request.continue_()
     )
-    page.locator("#file").set_input_files(payloads())
+    page.locator("#file").set_input_files(drawn_photos(FIRST + 4))
     expect(page.locator('.cell-photo[data-state="captioned"]')).to_have_count(FIRST)
     context = page.context
     page.close()
@@ -240,7 +246,7 @@ def test_files_that_are_no_photos_are_named(visit, running):
     texts: list[FilePayload] = [
         {"name": f"{number}.txt", "mimeType": "text/plain", "buffer": b"a dog"} for number in range(12)
     ]
-    page.locator("#file").set_input_files([*texts, payloads()[0]])
+    page.locator("#file").set_input_files([*texts, *drawn_photos(1)])
     expect(page.locator("#notice")).to_have_text(
         f"Left out: {', '.join(f'{number}.txt (it is no photo, but a text)' for number in range(5))} and 7 other files."
     )
