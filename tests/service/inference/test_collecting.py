@@ -199,8 +199,10 @@ def test_requests_go_before_the_photos_of_a_collection(open_service, gate, monke
     monkeypatch.setattr("service.inference.batching.BACKGROUND_PATIENCE_SECONDS", 600.0)
     service = open_service()
     gate.clear()
+    sizes = []  # a batch is taken from the queue before the photos in it are counted
+    monkeypatch.setattr(service.serving.batcher, "_on_batch", sizes.append)
     collection_id = start(service, {f"{number}.jpg": photo_bytes(number) for number in range(40)})
-    wait_until(lambda: len(service.serving.batcher._background) >= 4)
+    wait_until(lambda: sizes and len(service.serving.batcher._background) >= 4)
     pending, still_queued = service.begin(picture_bytes(), service.serving.captioner.decoding), []
     queue = service.serving.batcher._background
     pending.future.add_done_callback(lambda _: still_queued.append(len(queue)))
