@@ -76,6 +76,9 @@ _BINARY: tuple[tuple[int, bytes, FileType], ...] = (
     (0, b"ID3", FileType("a sound recording", _GIVE)),
     (0, b"OggS", FileType("a sound recording or a video", _GIVE)),
     (0, b"fLaC", FileType("a sound recording", _GIVE)),
+    (30, b"[Content_Types].xml", FileType("an Office document", _DOCUMENT)),  # ZIP archives: the name of the first file
+    (30, b"_rels/.rels", FileType("an Office document", _DOCUMENT)),
+    (30, b"mimetypeapplication/", FileType("an OpenDocument text or an e-book", _DOCUMENT)),
     (0, b"PK\x03\x04", FileType("a ZIP archive", _UNPACK)),
     (0, b"PK\x05\x06", FileType("an empty ZIP archive", "give the photos themselves")),
     (0, b"Rar!\x1a\x07", FileType("a RAR archive", _UNPACK)),

@@ -1,9 +1,11 @@
 """Read the photos of a collection from a request: a zip, or several files of a form."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import unquote
 
 from flask import Request
 
@@ -21,6 +23,10 @@ _ADVICE = (
     " a zip as the body itself with a Content-Type of application/zip"
 )
 _FILE = {"type": "string", "format": "binary", "description": "A photo, or a zip of photos."}
+
+
+_ESCAPED = re.compile("%(?:22|0A|0D)")
+"""Escapes in the names of a form's files: HTML Standard, multipart form data."""
 
 
 @contextmanager
@@ -48,9 +54,9 @@ def uploaded_photos(service: CaptionService, request: Request) -> Iterator[tuple
         if not files:
             raise Problem(400, f"There are no photos in the request: {_ADVICE}.")
         for file in files:
-            intake.add(file.filename or "photo", file.stream)
+            intake.add(_file_name(file.filename or "photo"), file.stream)
         name = request.form.get("name")
-        yield intake, NameBody(name=name).name if name else _default_name(intake, files[0].filename or "")
+        yield intake, NameBody(name=name).name if name else _default_name(intake, _file_name(files[0].filename or ""))
 
 
 def photos_body() -> dict[str, Any]:
@@ -63,6 +69,11 @@ def photos_body() -> dict[str, Any]:
         "required": True,
         "content": {"multipart/form-data": {"schema": form}, "application/zip": {"schema": zip_file}},
     }
+
+
+def _file_name(name: str) -> str:
+    """Return the name of a file before it was put into a form, where quotes and line breaks are escaped."""
+    return _ESCAPED.sub(lambda match: unquote(match[0]), name)
 
 
 def _default_name(intake: Intake, filename: str) -> str:

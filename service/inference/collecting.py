@@ -114,6 +114,7 @@ class _Turn:
         self._results: list[PhotoResult] = []
         self._last_number = 0
         self._pace: float | None = None
+        self._has_stored = False
         self._stored_at = time.monotonic()
 
     def run(self, batch_size: int, collections: int) -> bool:
@@ -157,9 +158,10 @@ class _Turn:
         """Store the results -> whether the turn may continue."""
         results, self._results = self._results, []
         now = time.monotonic()
-        pace = (now - self._stored_at) / len(results) * collections
-        self._pace = pace if self._pace is None else self._pace + _SMOOTHING * (pace - self._pace)
-        self._stored_at = now
+        if self._has_stored:  # the first results also took the time until the captioner was busy
+            pace = (now - self._stored_at) / len(results) * collections
+            self._pace = pace if self._pace is None else self._pace + _SMOOTHING * (pace - self._pace)
+        self._has_stored, self._stored_at = True, now
         try:
             self._photos.record(self._id, results, self._pace)
             return not (self._collections.get(self._id).is_cancelled or self._hold.is_lost())

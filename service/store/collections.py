@@ -104,7 +104,8 @@ class Collections:
 
     def create(self, name: str, intake: Intake) -> Collection:
         """Create a collection of photos that wait to be captioned. Raises DataError if there are none, or too many."""
-        _check_photos(intake)
+        if not intake.photos:
+            raise _no_photos(intake)
         sync_tree(intake.folder)
         collection_id = uuid.uuid4().hex
         folder = self._folder / collection_id
@@ -134,12 +135,12 @@ class Collections:
         """Add photos, which are captioned even if the collection was cancelled before.
 
         A photo that has the name and the content of one in the collection is left out. Another one with the same name
-        gets a number: a (2).jpg. Raises UnknownCollection, or DataError as `create` does.
+        gets a number: a (2).jpg. Raises UnknownCollection, or DataError if there are too many photos. That there are
+        none is no error, as a part of a large upload may hold other files only.
         """
-        _check_photos(intake)
         sync_tree(intake.folder)
         with self.changing(collection_id) as (session, row):
-            row.is_cancelled = False
+            row.is_cancelled &= not intake.photos
             return self._insert(session, row, intake)
 
     def get(self, collection_id: str) -> Collection:
@@ -248,7 +249,7 @@ class Collections:
             )
             row.next_number += 1
         if len(digests) > MAX_PHOTOS:
-            raise _too_many_photos()
+            raise DataError(f"a collection holds at most {MAX_PHOTOS:,} photos: make another one for the rest")
         if rows:
             session.execute(insert(CollectionPhotoRow), rows)
         sync_folder(self.photo_file(row.id, first).parent)
@@ -296,13 +297,6 @@ def _to_collection(row: CollectionRow, states: list[Any]) -> Collection:
     )
 
 
-def _check_photos(intake: Intake) -> None:
-    if not intake.photos:
-        reason = f" ({intake.left_out[0].name[:200]}: {intake.left_out[0].reason})" if intake.left_out else ""
-        raise DataError(f"there are no photos in the request{reason}: send photos, or a zip of photos")
-    if len(intake.photos) > MAX_PHOTOS:
-        raise _too_many_photos()
-
-
-def _too_many_photos() -> DataError:
-    return DataError(f"a collection holds at most {MAX_PHOTOS:,} photos: make another one for the rest")
+def _no_photos(intake: Intake) -> DataError:
+    reason = f" ({intake.left_out[0].name[:200]}: {intake.left_out[0].reason})" if intake.left_out else ""
+    return DataError(f"there are no photos in the request{reason}: send photos, or a zip of photos")

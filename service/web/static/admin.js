@@ -45,7 +45,7 @@ export async function followTraining(id, onChange) {
 }
 
 /** Upload a zip. onSent(fraction): progress, which fetch does not report. query: options by name. */
-export const sendZip = (url, file, onSent, query = {}) =>
+export const sendZip = (url, file, onSent, query = {}, signal = null) =>
   withToken(
     (headers) =>
       new Promise((resolve, reject) => {
@@ -61,6 +61,8 @@ export const sendZip = (url, file, onSent, query = {}) =>
         });
         const message = "The connection was lost during the upload. Nothing was stored: send it again.";
         request.addEventListener("error", () => reject(new Problem(0, message)));
+        request.addEventListener("abort", () => reject(signal.reason));
+        signal?.addEventListener("abort", () => request.abort());
         request.send(file);
       }),
   );

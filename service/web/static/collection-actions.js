@@ -4,12 +4,27 @@ import { askForText, confirmDeletion } from "./dialog.js";
 import { attempt } from "./problem.js";
 
 const SURE = 0.8;
+const WITH_PHOTOS = ["webdataset", "xmp"]; // formats that always hold the photos
+const SIDECARS = ["txt", "caption"]; // formats with a text before and after each caption
 
-/** current() -> the document of the collection. change(action): run an action that returns it, and show it. */
+/**
+ * current() -> the document of the collection. change(action): run an action that returns it, and show it.
+ * Returns {showExport()}, to call when the numbers of captions change.
+ */
 export function createActions(id, byId, { current, change }) {
+  /** Show the options of the chosen format, and the link to it if there are captions. */
   function showExport() {
-    byId.exportPhotos.disabled = ["webdataset", "xmp"].includes(byId.exportFormat.value);
-    byId.exportLink.href = api.exportUrl(id, byId.exportFormat.value, byId.exportPhotos.checked);
+    const format = byId.exportFormat.value;
+    byId.exportPhotos.disabled = WITH_PHOTOS.includes(format);
+    byId.exportTexts.hidden = !SIDECARS.includes(format);
+    byId.exportLink.href = api.exportUrl(id, {
+      format,
+      photos: byId.exportPhotos.checked,
+      corrected: byId.exportCorrected.checked,
+      ...(SIDECARS.includes(format) && { prefix: byId.exportPrefix.value, suffix: byId.exportSuffix.value }),
+    });
+    const { captioned = 0, corrected = 0 } = current() ?? {};
+    byId.exportLink.hidden = (byId.exportCorrected.checked ? corrected : captioned + corrected) === 0;
   }
 
   async function train() {
@@ -27,7 +42,7 @@ export function createActions(id, byId, { current, change }) {
     if (!(await confirmDeletion(`Delete “${current().name}”?`, api.DELETION_TEXT))) return;
     await attempt(byId.problem, async () => {
       await api.deleteCollection(id);
-      api.rememberCollection(id, null);
+      api.forgetCollection(id);
       location.assign("/collections");
     });
   }
@@ -38,4 +53,5 @@ export function createActions(id, byId, { current, change }) {
   byId.exportForm.addEventListener("input", showExport);
   byId.exportForm.addEventListener("submit", (event) => event.preventDefault());
   showExport();
+  return { showExport };
 }

@@ -40,10 +40,10 @@ export const deletePhotos = (id, numbers) =>
   jsonAsAdmin(urlOf(id, `/photos?${numbers.map((number) => `number=${number}`).join("&")}`), { method: "DELETE" });
 
 /** Send photos as one form; without an id, as a new collection. files: [{file, name}]. */
-export function sendPhotos(id, files) {
+export function sendPhotos(id, files, signal) {
   const form = new FormData();
   for (const { file, name } of files) form.append("file", file, name);
-  return json(id ? urlOf(id, "/photos") : "/api/collections", { method: "POST", body: form });
+  return json(id ? urlOf(id, "/photos") : "/api/collections", { method: "POST", body: form, signal });
 }
 
 /** Yield all photos, in pages. */
@@ -61,9 +61,10 @@ export async function followCollection(id, since, onEvent) {
   for await (const { event, data, id: revision } of readEvents(response.body)) onEvent(event, data, Number(revision));
 }
 
-export const exportUrl = (id, format, photos) => urlOf(id, `/export?format=${format}&photos=${photos}`);
+/** options: of the API, by name. */
+export const exportUrl = (id, options) => urlOf(id, `/export?${new URLSearchParams(options)}`);
 
-/** The collections that this browser opened, last one first: [{id, name}]. */
+/** The collections that this browser opened, last one first: [{id, name, photos}]. */
 export function knownCollections() {
   try {
     return JSON.parse(localStorage.getItem(KEY)) ?? [];
@@ -72,11 +73,18 @@ export function knownCollections() {
   }
 }
 
-/** Remember a collection in this browser; null as name: forget it. */
-export function rememberCollection(id, name) {
-  const others = knownCollections().filter((known) => known.id !== id);
+/** Remember a collection in this browser. photos: their number. */
+export function rememberCollection(id, name, photos) {
+  remember([{ id, name, photos }, ...knownCollections().filter((known) => known.id !== id)]);
+}
+
+export function forgetCollection(id) {
+  remember(knownCollections().filter((known) => known.id !== id));
+}
+
+function remember(collections) {
   try {
-    localStorage.setItem(KEY, JSON.stringify(name === null ? others : [{ id, name }, ...others].slice(0, 200)));
+    localStorage.setItem(KEY, JSON.stringify(collections.slice(0, 200)));
   } catch {
     // Without storage, the address of the page is what remains.
   }

@@ -3,11 +3,14 @@ import { createCellWords } from "./collection-words.js";
 import { button, element } from "./elements.js";
 
 const WORDINGS = { sure: "sure", likely: "likely right", guess: "a guess" };
-const STATES = { waiting: "Waiting…", captioned: "", failed: "" };
+const STATES = { waiting: "Waiting…", captioned: "", failed: "Write a caption" };
+
+/** A caption as a text field holds it: with other line breaks, it would look like an edit. */
+const textOf = ({ caption }) => (caption ?? "").replace(/\r\n?/g, "\n");
 
 /**
  * actions: {save(photo, text, version) -> promise of the stored photo, or null; onMove(number, steps);
- * onSelect(number, selected); isSelected(number); loadWords(number) -> promise of the words with their maps}.
+ * onSelect(number, selected); isSelected(number); nameOf(number); loadWords(number) -> promise of the words with their maps}.
  */
 export function createCell(number, actions) {
   const picture = element("img", { alt: "", loading: "lazy", decoding: "async", draggable: false });
@@ -46,14 +49,17 @@ export function createCell(number, actions) {
   }
 
   function accept(stored) {
-    saved = stored.caption ?? "";
+    saved = textOf(stored);
     [text.value, version] = [saved, stored.version];
     showNote(null);
   }
 
+  /** Show what is wrong; without content, what is known of the photo: why it failed, or is in doubt. */
   function showNote(content, ...others) {
-    note.replaceChildren(...(content ? [content, ...others] : []));
-    note.classList.toggle("bad", Boolean(content));
+    const isFailed = photo?.state === "failed" && !saved;
+    const known = isFailed ? photo.reason : photo?.warnings.map(({ message }) => message).join(" ");
+    note.replaceChildren(content || known || "", ...others);
+    note.classList.toggle("bad", Boolean(content) || isFailed);
   }
 
   text.addEventListener("keydown", async (event) => {
@@ -93,13 +99,12 @@ export function createCell(number, actions) {
       text.setAttribute("aria-label", `Caption of ${photo.name}`);
       text.placeholder = STATES[photo.state];
       if (!before || !isChanged()) {
-        text.value = photo.caption ?? "";
+        text.value = textOf(photo);
         version = photo.version;
       }
-      saved = photo.caption ?? "";
-      if (photo.state === "failed" && !photo.caption) showNote(photo.reason);
-      else if (before?.state === "failed") showNote(null);
-      foot.replaceChildren(...footOf(photo));
+      saved = textOf(photo);
+      if (photo.state !== before?.state) showNote(null);
+      foot.replaceChildren(...footOf(photo, actions.nameOf));
     },
     /** Tell that someone else wrote another caption; onKeep stores this one over it. */
     showConflict(present, onKeep) {
@@ -119,12 +124,11 @@ export function createCell(number, actions) {
   };
 }
 
-function footOf({ name, wording, confidence, corrected, state, same_as: sameAs, warnings }) {
+function footOf({ name, wording, confidence, corrected, state, same_as: sameAs }, nameOf) {
   const parts = [element("span", { className: "cell-name", title: name }, name)];
   if (corrected) parts.push(element("span", { className: "badge" }, "corrected"));
   else if (state === "captioned" && wording) parts.push(sureness(wording, confidence));
-  if (sameAs) parts.push(element("span", { className: "badge" }, `same as ${sameAs}`));
-  if (warnings.length > 0) parts.push(element("span", { className: "badge", title: warnings.map(({ message }) => message).join(" ") }, "doubtful"));
+  if (sameAs) parts.push(element("span", { className: "badge", title: `The same photo as ${nameOf(sameAs)}` }, "duplicate"));
   return parts;
 }
 

@@ -1,6 +1,6 @@
 // A grid of many photos in which only those near the visible part of the page have elements.
 const CELL_WIDTH = 250; // at least, in pixels
-const CELL_HEIGHT = 372;
+const CELL_HEIGHT = 344;
 const GAP = 16;
 const BEYOND = 600; // pixels above and below the visible part that have elements
 

@@ -5,10 +5,12 @@ import { createCell } from "./collection-cell.js";
 import { createEdits } from "./collection-edits.js";
 import { createGrid } from "./collection-grid.js";
 import { createReplace } from "./collection-replace.js";
-import { counted } from "./counted.js";
+import { counted, timeLeft } from "./counted.js";
 import { confirmDeletion } from "./dialog.js";
 import { elementsById } from "./elements.js";
-import { watchChoosers, watchFolderDrops, sendAll } from "./photo-upload.js";
+import "./page-opening.js"; // for going back to a page that opened this one in its place
+import { watchChoosers, watchFolderDrops } from "./photo-files.js";
+import { lastOutcome, sendAll, showProgress, uploads } from "./photo-upload.js";
 import { attempt, showProblem } from "./problem.js";
 import { changeToken } from "./token.js";
 
@@ -33,7 +35,8 @@ function say(text) {
 
 const grid = createGrid(byId, (number) => {
   const loadWords = (other) => api.getWords(id, other);
-  const cell = createCell(number, { save, onMove, onSelect, loadWords, isSelected: (other) => selected.has(other) });
+  const nameOf = (other) => photos.get(other)?.name ?? "one that was deleted";
+  const cell = createCell(number, { save, onMove, onSelect, loadWords, isSelected: (other) => selected.has(other), nameOf });
   cells.set(number, cell);
   return cell;
 });
@@ -43,6 +46,7 @@ const words = () => byId.search.value.toLowerCase().split(/\s+/).filter(Boolean)
 const FILTERS = {
   all: () => true,
   open: ({ corrected, state }) => !corrected && state !== "failed",
+  guesses: ({ wording, corrected }) => wording === "guess" && !corrected,
   corrected: ({ corrected }) => corrected,
   failed: ({ state }) => state === "failed",
 };
@@ -79,7 +83,7 @@ function showCollection(document_) {
   document.title = `${name} · Captioner`;
   byId.name.textContent = name;
   const parts = [counted(total, "photo")];
-  if (waiting) parts.push(`${counted(waiting, "photo")} ${state === "cancelled" ? "not captioned" : "to go"}`);
+  if (waiting) parts.push(`${waiting} ${state === "cancelled" ? "not captioned" : "to go"}`);
   if (left !== null) parts.push(timeLeft(left));
   if (failed) parts.push(`${failed} failed`);
   if (corrected) parts.push(`${corrected} corrected`);
@@ -91,12 +95,8 @@ function showCollection(document_) {
   byId.captionAgain.hidden = state === "captioning";
   const more = Math.max(0, ENOUGH - corrected);
   byId.trainText.textContent = `${counted(corrected, "correction")} so far. ${more ? `About ${more} more would help a training.` : "That is enough to start."}`;
-  api.rememberCollection(id, name);
-}
-
-function timeLeft(seconds) {
-  if (seconds < 90) return `about ${Math.max(1, Math.round(seconds))} s left`;
-  return `about ${counted(Math.round(seconds / 60), "minute")} left`;
+  actions.showExport();
+  api.rememberCollection(id, name, total);
 }
 
 // --- Selection
@@ -115,7 +115,9 @@ addEventListener("click", (event) => (shiftHeld = event.shiftKey), true);
 
 function showSelection() {
   for (const number of selected) if (!photos.has(number)) selected.delete(number);
-  byId.selected.textContent = selected.size > 0 ? `${selected.size} selected` : "";
+  byId.selected.textContent = `${selected.size} selected`;
+  byId.selected.hidden = selected.size === 0;
+  byId.replaceSelected.disabled = selected.size === 0;
   byId.deletePhotos.hidden = selected.size === 0;
   byId.selectAll.checked = selected.size > 0 && shownPhotos().every(({ number }) => selected.has(number));
 }
@@ -236,9 +238,18 @@ const change = (action) =>
     follow();
   });
 
-async function addFiles(files) {
-  await attempt(byId.problem, () => sendAll(id, files, byId));
-  await attempt(byId.problem, load);
+const actions = createActions(id, byId, { current: () => collection, change });
+
+/** Take over the answer to a part of an upload, which adds photos that wait. */
+function takePart({ detail }) {
+  showCollection(detail);
+  follow();
+}
+
+function showOutcome({ notice, problem }) {
+  byId.notice.textContent = notice;
+  attempt(byId.problem, catchUp);
+  if (problem) showProblem(byId.problem, problem);
 }
 
 async function removePhotos() {
@@ -276,7 +287,12 @@ byId.tokenButton.addEventListener("click", changeToken);
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden && collection) attempt(byId.problem, catchUp);
 });
-createActions(id, byId, { current: () => collection, change });
-watchChoosers({ choose: byId.add, chooseFolder: byId.addFolder, file: byId.file, folder: byId.folder }, addFiles);
-watchFolderDrops(addFiles);
-attempt(byId.problem, load);
+const add = (files) => attempt(byId.problem, () => sendAll(id, files));
+watchChoosers({ choose: byId.add, chooseFolder: byId.addFolder, file: byId.file, folder: byId.folder }, add);
+watchFolderDrops(add);
+showProgress();
+await attempt(byId.problem, load);
+if (collection === null) document.querySelector("main").classList.add("missing");
+uploads.addEventListener("part", takePart);
+uploads.addEventListener("end", ({ detail }) => showOutcome(detail));
+if (lastOutcome()) showOutcome(lastOutcome()); // of an upload that ended while the page opened

@@ -3,28 +3,33 @@ import * as api from "./collection-api.js";
 import { counted } from "./counted.js";
 import { confirmDeletion } from "./dialog.js";
 import { button, element, elementsById } from "./elements.js";
-import { sendAll, watchChoosers, watchFolderDrops } from "./photo-upload.js";
-import { attempt } from "./problem.js";
+import { openInPlace } from "./page-opening.js";
+import { watchChoosers, watchFolderDrops } from "./photo-files.js";
+import { sendAll, uploads } from "./photo-upload.js";
+import { attempt, showProblem } from "./problem.js";
 import { changeToken } from "./token.js";
 
 const byId = elementsById();
 
-async function create(files) {
-  let created = null;
-  const isSent = await attempt(byId.sendProblem, async () => {
-    await sendAll(null, files, byId, (collection) => {
-      created = collection;
-      api.rememberCollection(collection.id, collection.name);
-    });
-    return true;
-  });
-  if (isSent) location.assign(`/collections/${created.id}`);
-  else if (created) showKnown(); // some files were sent before the problem
+const leaving = new AbortController(); // aborts when the page of a new collection takes the place of this one
+
+/** Open the page of a new collection as soon as it has photos; the rest is sent from there. */
+async function openCollection({ detail: { id, name, photos } }) {
+  leaving.abort();
+  api.rememberCollection(id, name, photos);
+  const url = `/collections/${id}`;
+  await openInPlace(url, () => import("./collection.js")).catch(() => location.assign(url));
 }
+
+uploads.addEventListener("part", openCollection, { signal: leaving.signal });
+const showOutcome = ({ detail }) => showProblem(byId.sendProblem, detail.problem);
+uploads.addEventListener("end", showOutcome, { signal: leaving.signal });
+
+const create = (files) => attempt(byId.sendProblem, () => sendAll(null, files));
 
 function showKnown() {
   const known = api.knownCollections();
-  byId.mine.replaceChildren(...known.map(({ id, name }) => rowOf(id, name, "")));
+  byId.mine.replaceChildren(...known.map(({ id, name, photos }) => rowOf(id, name, photos ? ` · ${counted(photos, "photo")}` : "")));
   byId.mineEmpty.hidden = known.length > 0;
 }
 
@@ -54,7 +59,7 @@ function rowOf(id, name, facts) {
       return true;
     });
     if (!isDeleted) return;
-    api.rememberCollection(id, null);
+    api.forgetCollection(id);
     row.remove();
     byId.status.textContent = "Deleted.";
   };
@@ -68,5 +73,5 @@ function rowOf(id, name, facts) {
 byId.showAll.addEventListener("click", showAll);
 byId.tokenButton.addEventListener("click", changeToken);
 watchChoosers(byId, create);
-watchFolderDrops(create);
+watchFolderDrops(create, leaving.signal);
 showKnown();

@@ -12,6 +12,7 @@ from PIL import Image
 from captioner.errors import ImageError, NotAnImage
 from captioner.images.file_types import HEAD_BYTES, file_type, is_heic, is_raw, picture_type, why_not_an_image
 from captioner.images.photo import open_image
+from tests.support.photo_sets import zipped
 
 
 def box(kind: bytes, content: bytes) -> bytes:
@@ -79,7 +80,11 @@ FILES = {
     "a macOS companion file": [b"\0\5\x16\7" + bytes(40)],
     "a DICOM picture": [bytes(128) + b"DICM"],
     "a media file of the type 'abcd'": [box(b"ftyp", b"abcd\0\0\0\0")],
-    "an Office document": [b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(20)],
+    "an Office document": [
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(20),
+        *(zipped({name: b"<a/>", "word/document.xml": b"<a/>"}) for name in ("[Content_Types].xml", "_rels/.rels")),
+    ],
+    "an OpenDocument text": [zipped({"mimetype": b"application/vnd.oasis.opendocument.text", "content.xml": b"<a/>"})],
 }  # fmt: skip
 
 

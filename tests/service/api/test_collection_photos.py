@@ -2,6 +2,7 @@
 
 import httpx
 import pytest
+from sqlalchemy import event
 
 from service.store.collection_photos import MAX_CAPTION
 from service.store.collection_records import PhotoResult
@@ -112,6 +113,17 @@ def test_several_captions_are_stored_and_those_of_others_are_kept(client, url):
     assert twice.status_code == 422 and "twice" in twice.json()["detail"]
     missing = client.patch(f"{url}/photos", json={"captions": [{"number": 99, "caption": "x", "version": 0}]})
     assert missing.status_code == 404 and "photo 99" in missing.json()["detail"].lower()
+
+
+def test_a_full_disk_is_reported_and_the_captions_stay(running, url):
+    def fill(connection):
+        connection.exec_driver_sql("PRAGMA max_page_count = 1")  # no less than there are: the file cannot grow
+
+    event.listen(running.service.database._engine, "begin", fill)
+    changes = [{"number": number, "caption": str(number) * MAX_CAPTION, "version": 0} for number in range(1, 6)]
+    response = running.client.patch(f"{url}/photos", json={"captions": changes})
+    assert response.status_code == 507 and "disk is full" in response.json()["detail"], response.text
+    assert captions(running.client, url) == list(CAPTIONS)
 
 
 def test_a_preview_tells_what_a_replacement_changes_and_changes_nothing(client, url):

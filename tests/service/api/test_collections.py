@@ -90,8 +90,9 @@ def test_a_zip_in_a_form_or_as_the_body_becomes_a_collection(client):
 def test_names_of_all_kinds_come_back_unchanged(client):
     names = ["a/b.jpg", "c/b.jpg", "it's.jpg", "Käse 🧀.jpg", f"{'é' * 250}.jpg", "كلب.jpg", "a;b,c.jpg"]
     files = {name: photo_bytes(seed) for seed, name in enumerate(names)}
-    created = create(client, {"odd.zip": zipped(files | {'line\n"quoted".jpg': photo_bytes(99)})})
-    assert [photo["name"] for photo in photos_of(client, created)] == [*names, 'line\n"quoted".jpg']
+    files |= {'line\r\n"quoted".jpg': photo_bytes(99), "100%25 of %C3.jpg": photo_bytes(100)}
+    for sent in (files, {"odd.zip": zipped(files)}):  # a form escapes quotes and line breaks
+        assert [photo["name"] for photo in photos_of(client, create(client, sent))] == list(files)
 
 
 def test_the_words_of_a_caption_have_the_maps_that_they_have_alone(client):
@@ -120,6 +121,18 @@ def test_photos_are_added_later_and_a_folder_sent_again_adds_only_what_is_new(cl
     assert (response.json()["added"], response.json()["known"], response.json()["photos"]) == (2, 5, 7)
     assert finished(client, created)["captioned"] == 7
     assert [photo["same_as"] for photo in photos_of(client, created)] == [None] * 6 + [1]
+
+
+def test_an_addition_without_photos_changes_nothing(client, gate):
+    gate.clear()
+    created = create(client)
+    url = f"/api/collections/{created['id']}"
+    client.post(f"{url}/cancel").raise_for_status()
+    response = client.post(f"{url}/photos", files=form({"notes.txt": b"hello"}))
+    assert response.status_code == 201, response.text
+    document = response.json()
+    assert (document["added"], document["known"], document["photos"], document["state"]) == (0, 0, 5, "cancelled")
+    assert document["left_out"] == [{"name": "notes.txt", "reason": "it is no photo, but a text"}]
 
 
 def test_an_interrupted_upload_leaves_nothing(running):

@@ -2,6 +2,7 @@
 
 import io
 import re
+import zipfile
 from collections.abc import Iterator
 
 import pytest
@@ -18,6 +19,8 @@ from tests.support.serving import Running, serving
 from tests.support.visits import EXAMPLES, PHONE, check_accessible, check_fits, heat_pixels, screenshot
 
 MANY = 300
+FIRST = 8
+"""Photos in the first part of an upload."""
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +39,12 @@ def payloads() -> list[FilePayload]:
             photo.convert("RGB").resize((320, 240)).save(buffer, "JPEG")
         files.append({"name": path.name, "mimeType": "image/jpeg", "buffer": buffer.getvalue()})
     return [*files, {"name": "page.pdf", "mimeType": "application/pdf", "buffer": b"%PDF-1.7"}]
+
+
+def drawn_photos(count: int) -> list[FilePayload]:
+    return [
+        {"name": f"{number:02}.jpg", "mimeType": "image/jpeg", "buffer": photo_bytes(number)} for number in range(count)
+    ]
 
 
 @pytest.fixture
@@ -127,6 +136,21 @@ def test_captions_are_corrected_with_the_keyboard_alone(page):
     expect(cells(page).nth(1).locator("textarea")).to_have_value("a second\nline")
 
 
+def test_a_caption_that_is_only_looked_at_stays_as_it_is(page, running):
+    url = f"/api{page.url.removeprefix(running.url.rstrip('/'))}/photos/1"
+    caption = 'two lines,\r\n  "quoted"\rand a third'
+    running.client.patch(url, json={"caption": caption, "version": 0}).raise_for_status()
+    page.reload()
+    first, second = (cells(page).nth(index).locator("textarea") for index in (0, 1))
+    expect(first).to_have_value('two lines,\n  "quoted"\nand a third')
+    first.focus()
+    page.keyboard.press("Enter")
+    expect(second).to_be_focused()
+    second.blur()
+    photo = running.client.get(url).json()
+    assert (photo["caption"], photo["version"]) == (caption, 1)
+
+
 def test_an_edit_is_undone(page):
     first = cells(page).nth(0).locator("textarea")
     original = first.input_value()
@@ -182,6 +206,90 @@ def test_photos_are_searched_and_replaced_in(page):
     expect(cells(page).nth(1).locator("textarea")).to_have_value("a red boat")
 
 
+def test_a_long_upload_fills_the_page_of_the_collection_and_can_be_stopped(visit, running):
+    page = visit("/collections", running.client)
+    files = drawn_photos(FIRST + 4)
+    route = "**/api/collections/*/photos"
+    held = []
+    page.route(route, lambda request: held.append(request) if request.request.method == "POST" else request.continue_())
+    page.locator("#file").set_input_files(files)
+    expect(page.locator('.cell-photo[data-state="captioned"]')).to_have_count(FIRST)
+    expect(page.locator("#sending-text")).to_contain_text(f"Sending {len(files)} files · {FIRST} sent")
+    check_accessible(page)
+    screenshot(page, "collection-sending")
+
+    page.locator("#name").click()  # the browser asks only people who have done something on the page
+    questions = []
+    page.on("dialog", lambda dialog: (questions.append(dialog.type), dialog.dismiss()))
+    page.close(run_before_unload=True)  # the question is answered with no
+    page.get_by_role("button", name="Stop sending").click()
+    expect(page.locator("#problem")).to_contain_text(f"The upload was stopped. {FIRST} of {len(files)} files were sent")
+    expect(page.locator("#sending")).to_be_hidden()
+    assert questions == ["beforeunload"]
+    page.unroute(route)
+    page.locator("#file").set_input_files(files)
+    expect(page.locator("#notice")).to_contain_text(f"{FIRST} photos were here already.")
+    expect(cells(page)).to_have_count(len(files))
+
+    page.go_back()
+    expect(page.locator("#mine a").first).to_contain_text("Photos")
+    page.go_forward()
+    expect(cells(page)).to_have_count(len(files))
+
+
+def test_a_tab_that_is_closed_while_it_sends_leaves_what_it_sent(visit, running):
+    page = visit("/collections", running.client)
+    page.route(
+        "**/api/collections/*/photos", lambda request: None if request.request.method == "POST" else request.continue_()
+    )
+    page.locator("#file").set_input_files(drawn_photos(FIRST + 4))
+    expect(page.locator('.cell-photo[data-state="captioned"]')).to_have_count(FIRST)
+    context = page.context
+    page.close()
+    page = context.new_page()
+    page.goto(f"{running.url.rstrip('/')}/collections")
+    page.locator("#mine a").first.click()
+    expect(cells(page)).to_have_count(FIRST)
+    expect(page.locator("#progress-text")).to_have_text(f"{FIRST} photos")
+
+
+def test_files_that_are_no_photos_are_named(visit, running):
+    page = visit("/collections", running.client)
+    texts: list[FilePayload] = [
+        {"name": f"{number}.txt", "mimeType": "text/plain", "buffer": b"a dog"} for number in range(12)
+    ]
+    page.locator("#file").set_input_files([*texts, *drawn_photos(1)])
+    expect(page.locator("#notice")).to_have_text(
+        f"Left out: {', '.join(f'{number}.txt (it is no photo, but a text)' for number in range(5))} and 7 other files."
+    )
+    expect(cells(page)).to_have_count(1)
+    check_accessible(page)
+
+
+@pytest.mark.parametrize("console", ["Failed to load resource"])
+def test_the_page_of_a_deleted_collection_says_so_and_offers_nothing(visit, running, console):
+    page = visit(f"/collections/{'0' * 32}", running.client, console)
+    expect(page.locator("#problem")).to_contain_text("does not exist")
+    expect(page.locator("#export-link")).to_be_hidden()
+    expect(page.locator("#search")).to_be_hidden()
+    check_accessible(page)
+
+
+def test_guesses_are_shown_alone(page, running):
+    set_confidences(running, page)
+    page.locator("#show").select_option("guesses")
+    expect(cells(page)).to_have_count(1)
+    expect(cells(page).first).to_have_attribute("data-number", "2")
+
+
+def test_a_photo_that_failed_can_be_given_a_caption(page):
+    failed = page.locator('.cell-photo[data-state="failed"]')
+    failed.locator("textarea").fill("a page of text")
+    failed.locator("textarea").press("Enter")
+    expect(page.locator("#progress-text")).to_contain_text("1 corrected")
+    expect(failed).not_to_contain_text("PDF document")
+
+
 def test_the_least_sure_photos_come_first_on_request(page, running):
     set_confidences(running, page)
     page.locator("#sort").select_option("confidence")
@@ -189,10 +297,20 @@ def test_the_least_sure_photos_come_first_on_request(page, running):
     expect(cells(page).first).to_have_attribute("data-number", "2")
 
 
-def test_captions_are_downloaded(page):
+def test_captions_are_downloaded_as_chosen(page):
+    page.locator("#export-corrected").check()
+    expect(page.locator("#export-link")).to_be_hidden()
+    first = cells(page).first.locator("textarea")
+    first.fill("a red kite")
+    first.press("Enter")
+    page.locator("#export-prefix").fill("sks style, ")
     with page.expect_download() as download:
-        page.get_by_role("link", name="Download").click()
+        page.get_by_role("link", name="Download", exact=True).click()
     assert download.value.suggested_filename == "captions.zip"
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert [archive.read(name).decode() for name in archive.namelist()] == ["sks style, a red kite"]
+    page.locator("#export-format").select_option("csv")
+    expect(page.locator("#export-prefix")).to_be_hidden()
 
 
 def test_many_photos_have_few_elements_and_scroll_to_the_last(visit, running):

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+import pillow_heif
 import pytest
 from PIL import Image
 
@@ -17,7 +18,7 @@ from service.store.collection_listing import PhotoQuery
 from service.store.collection_records import CaptionChange, CollectionPhoto
 from service.store.photos import write_jpeg
 from tests.support.collections import make_collection
-from tests.support.photo_sets import photo_bytes
+from tests.support.photo_sets import photo_bytes, zipped
 from tests.support.pictures import picture_bytes
 
 SECONDS = 60
@@ -91,6 +92,14 @@ def test_photos_are_captioned_in_batches(open_service, gate, monkeypatch):
     assert 4 in sizes[1:] and max(sizes) == 4, sizes
 
 
+def test_the_pace_leaves_out_the_first_results(open_service):
+    service = open_service()
+    for count in (1, 12):  # in batches of four
+        collection_id = start(service, {f"{number}.jpg": photo_bytes(number) for number in range(count)})
+        photos_of(service, collection_id)
+        assert (service.collections.get(collection_id).seconds_per_photo is None) == (count == 1)
+
+
 def test_a_request_waits_for_one_small_batch_of_a_collection_at_most(open_service, gate, monkeypatch):
     monkeypatch.setattr("service.inference.batching.BACKGROUND_PATIENCE_SECONDS", 600.0)
     service = open_service(batch_size=16)
@@ -108,12 +117,16 @@ def test_a_request_waits_for_one_small_batch_of_a_collection_at_most(open_servic
 
 def test_every_file_of_a_mixed_folder_has_its_own_result(open_service):
     service = open_service()
-    buffer = io.BytesIO()
-    Image.open(io.BytesIO(photo_bytes(2))).save(buffer, "WEBP")
+    heic = pillow_heif.from_pillow(Image.open(io.BytesIO(photo_bytes(5))))
+    heic.save(buffer := io.BytesIO())
     files = {
         "a/1.jpg": photo_bytes(1),
         "b/1.jpg": photo_bytes(1),  # the same photo
-        "2.webp": buffer.getvalue(),
+        "c/1.jpg": photo_bytes(6),
+        "2.webp": picture_bytes(seed=2, kind="WEBP"),
+        "IMG_0001.HEIC": buffer.getvalue(),
+        "raw.CR2": b"II*\0\x10\0\0\0CR\x02\0" + bytes(500),
+        "letter.docx": zipped({"[Content_Types].xml": b"<Types/>", "word/document.xml": b"<document/>"}),
         "empty.jpg": b"",
         "page.pdf": b"%PDF-1.7 and more",
         "film.mp4": b"\0\0\0\x18ftypisom" + bytes(100),
@@ -123,10 +136,12 @@ def test_every_file_of_a_mixed_folder_has_its_own_result(open_service):
         "last.png": picture_bytes(seed=4, kind="PNG"),
     }
     photos = photos_of(service, start(service, files))
-    captioned = {"a/1.jpg", "b/1.jpg", "2.webp", "last.png"}
+    captioned = {"a/1.jpg", "b/1.jpg", "c/1.jpg", "2.webp", "IMG_0001.HEIC", "last.png"}
     assert {name for name, photo in photos.items() if photo.state == "captioned"} == captioned
     assert photos["a/1.jpg"].generated == photos["b/1.jpg"].generated
     for name, reason in (
+        ("raw.CR2", "a camera's raw photo"),
+        ("letter.docx", "The file is not an image that can be read, but an Office document"),
         ("empty.jpg", "The file is empty (0 bytes): replace it with the photo."),
         ("page.pdf", "a PDF document"),
         ("film.mp4", "a video: save one of its frames as JPEG."),
@@ -184,8 +199,10 @@ def test_requests_go_before_the_photos_of_a_collection(open_service, gate, monke
     monkeypatch.setattr("service.inference.batching.BACKGROUND_PATIENCE_SECONDS", 600.0)
     service = open_service()
     gate.clear()
+    sizes = []  # a batch is taken from the queue before the photos in it are counted
+    monkeypatch.setattr(service.serving.batcher, "_on_batch", sizes.append)
     collection_id = start(service, {f"{number}.jpg": photo_bytes(number) for number in range(40)})
-    wait_until(lambda: len(service.serving.batcher._background) >= 4)
+    wait_until(lambda: sizes and len(service.serving.batcher._background) >= 4)
     pending, still_queued = service.begin(picture_bytes(), service.serving.captioner.decoding), []
     queue = service.serving.batcher._background
     pending.future.add_done_callback(lambda _: still_queued.append(len(queue)))

@@ -1,40 +1,44 @@
 """One command measures whether the order of corrections beats chance."""
 
 import csv
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
 from captioner.captioner import Captioner
+from tests.support.confidence_models import drawn_model
 from tests.support.shapes import draw_shapes
 from training import __main__ as training
 from training.data.records import read_records
+from training.evaluation import metrics
+from training.evaluation.metrics import Scores
 from training.recipes import correcting
 
 
 @pytest.fixture
 def measure(monkeypatch, tiny_bundle, tmp_path):
-    """Run the recipe on drawn data, recording its commands in place of running them -> exit status, commands."""
+    """Run the recipe on drawn data without training and scoring -> exit status, commands, photos of each scoring."""
     data = tmp_path / "data"
-    draw_shapes(data, {"train": 12, "val": 3, "test": 2})
-    monkeypatch.setattr(correcting.captioner, "load", lambda path, device: Captioner(tiny_bundle, "cpu"))
-    commands = []
+    draw_shapes(data, {"train": 12, "val": 3})
+    monkeypatch.setattr(correcting, "MIN_REFERENCES", 1)
+    bundle = dataclasses.replace(tiny_bundle, confidence=drawn_model(64))
+    monkeypatch.setattr(correcting.captioner, "load", lambda path, device, **_: Captioner(bundle, "cpu"))
+    commands, scored = [], []
 
-    def run(arguments):
-        commands.append(arguments)
-        if arguments[0] == "evaluate":
-            folder = tmp_path / arguments[arguments.index("--output") + 1]
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "metrics.json").write_text(json.dumps({"CIDEr": len(commands) / 10}))
-        return 0
+    def score(captions, references):
+        assert captions.keys() == references.keys()
+        scored.append(set(captions))
+        return Scores({"CIDEr": len(scored) / 10}, {})
 
-    monkeypatch.setattr(training, "main", run)
+    monkeypatch.setattr(training, "main", lambda arguments: commands.append(arguments) or 0)
+    monkeypatch.setattr(metrics, "score_captions", score)
 
     def run_recipe(*more):
-        options = ["--corrections", "2", "4", "--pool", "8", "--validation", "2", "--seeds", "2", "--bundle", "b"]
+        options = "--corrections 2 4 --pool 8 --scored 3 --validation 2 --seeds 2 --bundle b".split()
         status = correcting.main(["--data", str(data), "--output", str(tmp_path / "out"), *options, *more])
-        return status, commands
+        return status, commands, scored
 
     return run_recipe
 
@@ -45,10 +49,9 @@ def rows_of(folder):
 
 
 def test_both_orders_train_on_as_many_corrections_and_are_scored(measure, tmp_path, capsys):
-    status, commands = measure()
+    status, fits, scored = measure()
     assert status == 0
-    fits = [arguments for arguments in commands if arguments[0] == "fit"]
-    assert len(fits) == 8 and len(commands) == 17, "a fit and an evaluation each, and one evaluation before"
+    assert len(fits) == 8 and len(scored) == 9, "the captioner is scored before, and after each training"
     assert all(fit[fit.index("--from-bundle") + 1] == "b" for fit in fits)
     for order in correcting.ORDERS:
         for count in (2, 4):
@@ -59,20 +62,40 @@ def test_both_orders_train_on_as_many_corrections_and_are_scored(measure, tmp_pa
                 assert len({row["image"] for row in rows if row["split"] == "val"}) == 2
     output = capsys.readouterr().out
     assert (tmp_path / "out" / "table.md").read_text() in output
-    assert "| none | 0.100 | 0.100 |  |" in output and output.count("\n| ") >= 4
+    assert "| none | 0.100 | 0.100 |  |  |" in output and output.count("\n| ") >= 4
     assert json.loads((tmp_path / "out" / "table.json").read_text())["before"] == 0.1
 
 
 def test_a_measured_variant_is_not_trained_again(measure):
-    _, commands = measure()
-    count = len(commands)
-    assert measure()[0] == 0 and len(commands) == count
+    _, commands, scored = measure()
+    assert measure()[0] == 0 and (len(commands), len(scored)) == (8, 9)
 
 
 def test_too_few_photos_are_reported_before_any_training(measure, capsys):
-    status, commands = measure("--corrections", "9")
-    assert status == 2 and "8 photos of" in capsys.readouterr().err
-    assert [arguments[0] for arguments in commands] == ["evaluate"]
+    status, commands, _ = measure("--corrections", "9")
+    assert status == 2 and "8 photos of" in capsys.readouterr().err and not commands
+
+
+def test_the_scored_photos_are_in_no_collection(measure, tmp_path):
+    _, _, scored = measure()
+    assert len(scored[0]) == 3 and all(photos == scored[0] for photos in scored), "the same photos each time"
+    records = read_records(tmp_path / "data").split("train")
+    contents = {record.path.read_bytes() for record in records if record.image_id in scored[0]}
+    assert len(contents) == 3
+    trained = list((tmp_path / "out").glob("*-*-*/data/train*"))
+    assert trained and not any(path.read_bytes() in contents for path in trained)
+
+
+def test_a_captioner_without_confidence_is_refused(measure, monkeypatch, tiny_bundle, capsys):
+    monkeypatch.setattr(correcting.captioner, "load", lambda path, device, **_: Captioner(tiny_bundle, "cpu"))
+    status, commands, _ = measure()
+    assert status == 2 and "calibrate" in capsys.readouterr().err and not commands
+
+
+def test_data_without_several_captions_of_a_photo_is_refused(measure, monkeypatch, capsys):
+    monkeypatch.setattr(correcting, "MIN_REFERENCES", 2)
+    status, commands, scored = measure()
+    assert status == 2 and "has 2 captions" in capsys.readouterr().err and not commands and not scored
 
 
 def test_a_collection_has_features_of_the_photos_that_can_be_read(tiny_bundle, tmp_path):
@@ -95,10 +118,10 @@ def test_more_corrections_begin_with_the_same_photos():
 
 def test_the_table_has_the_mean_and_the_range_of_the_seeds():
     text = correcting.table({"before": 0.5, "random": {"50": [0.6, 0.8]}, "unlike": {"50": [0.7, 0.9]}})
-    assert "| 50 | 0.700 (0.600 to 0.800) | 0.800 (0.700 to 0.900) | +0.100 |" in text
+    assert "| 50 | 0.700 (0.600 to 0.800) | 0.800 (0.700 to 0.900) | +0.100 | 2 of 2 |" in text
 
 
-@pytest.mark.parametrize("option", ["--corrections", "--pool", "--validation", "--epochs", "--seeds"])
+@pytest.mark.parametrize("option", ["--corrections", "--pool", "--scored", "--validation", "--epochs", "--seeds"])
 def test_numbers_below_one_are_refused(tmp_path, capsys, option):
     with pytest.raises(SystemExit):
         correcting.main(["--data", str(tmp_path), "--output", str(tmp_path / "out"), option, "0"])
