@@ -5,17 +5,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from captioner.config import DecodingOptions
+from captioner.forbidden_words import forbidden_words
 from captioner.model.decoder import Decoder, DecoderState, Step
 from captioner.model.draws import choose, draw_for_batch, seeded_generator
 from captioner.model.label_attention import Labels
 from captioner.ranks import BatchSlice
 from captioner.vocabulary import END, PAD, START, UNKNOWN
 
-NEVER_GENERATED = (PAD, START, UNKNOWN)
 IMPOSSIBLE = float("-inf")
 
 
@@ -119,47 +120,54 @@ def decode(
     features = decoder.prepare(annotations, labels, padding)
     state = decoder.initial_state(features, width)
 
-    history = torch.full((batch, width, 1), START, device=device)
-    totals = torch.zeros(batch, width, device=device)
+    # The few numbers of the beams are numpy's, where an operation takes a fraction of torch's time.
+    to_tensor = partial(torch.as_tensor, device=device)
+    noun_ids = None if nouns is None else nouns.cpu().numpy()
+    history = np.full((batch, width, 1), START)  # [B, K, 1 + T]
+    totals = np.zeros((batch, width), np.float32)
     if not sampling:
         totals[:, 1:] = IMPOSSIBLE  # all hypotheses are equal at first: continue only one
-    finished = torch.zeros(batch, width, dtype=torch.bool, device=device)
-    never_generated = torch.tensor(NEVER_GENERATED, device=device)
+    finished = np.zeros((batch, width), bool)
+    tokens = to_tensor(history[:, :, 0])
     steps: list[_Choice] = []
     images = torch.arange(batch, device=device)  # images still in the search
     finished_results: list[_SearchResult] = []
-    announced_lengths = torch.zeros(batch, dtype=torch.long, device=device)
+    announced_lengths = np.zeros(batch, int)
     for step in range(options.max_words + 1):
-        output = decoder.step(features, state, history[:, :, -1], options.hard_context)
-        log_probs = output.logits.float().log_softmax(dim=-1).index_fill_(-1, never_generated, IMPOSSIBLE)  # [B, K, V]
-        _forbid_words(log_probs, history, step, options, nouns)
-        log_probs.masked_fill_(finished.unsqueeze(-1), IMPOSSIBLE)
-        log_probs[..., PAD].masked_fill_(finished, 0.0)  # finished hypotheses continue at no cost
+        output = decoder.step(features, state, tokens, options.hard_context)
+        log_probs = output.logits.float().log_softmax(dim=-1)  # [B, K, V]
+        log_probs.scatter_(-1, to_tensor(forbidden_words(history[:, :, 1:], options, noun_ids)), IMPOSSIBLE)
+        if step == options.max_words:
+            log_probs[..., :END] = log_probs[..., END + 1 :] = IMPOSSIBLE
         if sampling:
-            parents, tokens, gains = _sample(log_probs, options, uniforms[..., step])
+            parents, tokens, gains = _sample(log_probs, to_tensor(finished), options, uniforms[..., step])
+            totals = totals + gains.cpu().numpy()
         else:
-            parents, tokens, gains = _best_continuations(totals, log_probs)
-        totals = totals.gather(1, parents) + gains
-        history = torch.cat([_gather_rows(parents, history), tokens.unsqueeze(-1)], dim=-1)
+            parents, tokens, gains, totals = _best_continuations(log_probs, totals, finished)
         label_alpha = output.alpha[..., :0] if output.label_alpha is None else output.label_alpha
         steps.append(_Choice(parents, tokens, gains, output.alpha, output.gate, label_alpha))
-        finished = (tokens == END) | (tokens == PAD) | totals.isneginf()  # do not wait for impossible hypotheses
-        image_finished = finished.all(dim=1)  # [B]
-        unfinished = len(image_finished) - int(image_finished.sum())
-        if unfinished == 0:
+        history = _extend(history, parents, tokens)
+        # END, or PAD after it; do not wait for impossible hypotheses.
+        finished = (history[:, :, -1] <= END) | (totals == IMPOSSIBLE)
+        image_finished = finished.all(axis=1)  # [B]
+        finished_images = np.count_nonzero(image_finished)
+        if finished_images == len(image_finished):
             break
         state = output.state.select(parents)
         if on_words is not None:
             final_lengths = _agreed_lengths(history[:, :, 1:], totals)  # [B]
-            if bool((final_lengths > announced_lengths).any()):
-                on_words(_common_prefixes(_trace_back(steps), final_lengths))
+            if (final_lengths > announced_lengths).any():
+                on_words(_common_prefixes(_trace_back(steps), to_tensor(final_lengths)))
                 announced_lengths = final_lengths
-        elif unfinished * 2 <= len(image_finished) and not sampling:  # a sample depends on the whole batch's draws
-            result, rest = _SearchResult(images, steps, totals), (~image_finished).nonzero()[:, 0]
-            finished_results.append(result.rows(image_finished.nonzero()[:, 0]))
-            images, steps, totals = vars(result.rows(rest)).values()
-            features, state, history, finished = features.rows(rest), state.rows(rest), history[rest], finished[rest]
-    return _rank(*_join_results([*finished_results, _SearchResult(images, steps, totals)]), options)
+        elif 2 * finished_images >= len(image_finished) and not sampling:  # a sample depends on all of a batch's draws
+            result, rest = _SearchResult(images, steps, to_tensor(totals)), np.flatnonzero(~image_finished)
+            finished_results.append(result.rows(to_tensor(np.flatnonzero(image_finished))))
+            history, totals, finished = history[rest], totals[rest], finished[rest]
+            rest = to_tensor(rest)
+            images, steps, _ = vars(result.rows(rest)).values()
+            features, state, tokens = features.rows(rest), state.rows(rest), tokens[rest]
+    results = [*finished_results, _SearchResult(images, steps, to_tensor(totals))]
+    return _rank(*_join_results(results), options)
 
 
 def _draw_uniforms(seed: int | None, device: torch.device, shape: tuple[int, ...]) -> Tensor:
@@ -173,50 +181,45 @@ def _gather_rows(parents: Tensor, values: Tensor) -> Tensor:
     return values.gather(1, parents.view(*parents.shape, *[1] * len(rest)).expand(*parents.shape, *rest))
 
 
-def _forbid_words(
-    log_probs: Tensor, history: Tensor, step: int, options: DecodingOptions, nouns: Tensor | None
-) -> None:
-    """Set log_probs [B, K, V] of words that must not come next to -inf."""
-    if nouns is not None and not options.repeat_nouns:  # never all words: the end is no noun
-        words = history[:, :, 1:]
-        log_probs.scatter_(-1, words.masked_fill(~nouns[words], PAD), IMPOSSIBLE)
-    if step == options.max_words:
-        log_probs[..., :END] = IMPOSSIBLE
-        log_probs[..., END + 1 :] = IMPOSSIBLE
-    elif step == 0:
-        log_probs[..., END] = IMPOSSIBLE
-    elif options.block_repeats:  # never all words: the end is no repeat
-        log_probs.scatter_(-1, repeated_ngram_endings(history[:, :, 1:], options.block_repeats), IMPOSSIBLE)
-        log_probs.scatter_(-1, history[:, :, -1:], IMPOSSIBLE)
+def _extend(history: np.ndarray, parents: Tensor, tokens: Tensor) -> np.ndarray:
+    """Continue the words of each parent with a token: [B, K, T], [B, K], [B, K] -> [B, K, T + 1]."""
+    images = np.arange(len(history))[:, None]
+    continued = history[images, parents.cpu().numpy()]
+    return np.concatenate([continued, tokens.cpu().numpy()[:, :, None]], axis=-1)
 
 
-def repeated_ngram_endings(words: Tensor, size: int) -> Tensor:
-    """Return the words that would complete a run of `size` words for the second time.
+def _best_continuations(
+    log_probs: Tensor, totals: np.ndarray, finished: np.ndarray
+) -> tuple[Tensor, Tensor, Tensor, np.ndarray]:
+    """Return the K best of K * V continuations; a finished hypothesis has one, PAD at no cost.
 
-    [B, K, T] -> [B, K, T - size + 1], one for each run; PAD, which is never generated, where there is none.
+    log_probs [B, K, V], overwritten for PAD; totals and finished [B, K] -> parents, tokens, gains and totals, [B, K].
     """
-    if words.shape[-1] < size:
-        return words[..., :0]
-    runs = words.unfold(-1, size, 1)  # [B, K, T - size + 1, size]
-    latest = words[..., words.shape[-1] - size + 1 :].unsqueeze(2)  # [B, K, 1, size - 1]
-    repeats = (runs[..., :-1] == latest).all(dim=-1) & (runs[..., -1] != END)  # finished hypotheses contain END
-    return runs[..., -1].masked_fill(~repeats, PAD)
+    device = log_probs.device
+    open_totals, finished_totals = (
+        torch.from_numpy(np.where(excluded, np.float32(IMPOSSIBLE), totals)).to(device)
+        for excluded in (finished, ~finished)
+    )
+    log_probs.select(-1, PAD).fill_(0.0)
+    candidates = log_probs + open_totals.unsqueeze(-1)
+    candidates.select(-1, PAD).copy_(finished_totals)
+    best, indices = candidates.flatten(1).topk(totals.shape[1], dim=-1)
+    parents, tokens = np.divmod(indices.cpu().numpy(), log_probs.shape[-1])
+    parents, tokens = torch.from_numpy(parents).to(device), torch.from_numpy(tokens).to(device)
+    return parents, tokens, log_probs.flatten(1).gather(1, indices), best.cpu().numpy()
 
 
-def _best_continuations(totals: Tensor, log_probs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the K best of K * V continuations: totals [B, K], log_probs [B, K, V] -> parents, tokens, gains [B, K]."""
-    vocabulary_size = log_probs.shape[-1]
-    best = (totals.unsqueeze(-1) + log_probs).flatten(1).topk(totals.shape[1], dim=-1).indices
-    parents = best.div(vocabulary_size, rounding_mode="floor")
-    return parents, best - parents * vocabulary_size, log_probs.flatten(1).gather(1, best)
-
-
-def _sample(log_probs: Tensor, options: DecodingOptions, uniforms: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _sample(
+    log_probs: Tensor, finished: Tensor, options: DecodingOptions, uniforms: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """Sample one word for each hypothesis from softmax(log_probs / temperature), limited to the nucleus of `top_p`.
 
-    log_probs [B, K, V], uniforms [B, K] from 0 to 1 -> parents, tokens, log-probabilities, all [B, K].
+    A finished hypothesis continues with PAD at no cost. log_probs [B, K, V], overwritten; finished [B, K]; uniforms
+    [B, K] from 0 to 1 -> parents, tokens, log-probabilities, all [B, K].
     """
     batch, width, _ = log_probs.shape
+    log_probs.masked_fill_(finished.unsqueeze(-1), IMPOSSIBLE)
+    log_probs[..., PAD].masked_fill_(finished, 0.0)
     probs = (log_probs / options.temperature).softmax(dim=-1)
     if options.top_p < 1:
         sorted_probs, words = probs.sort(dim=-1, descending=True)
@@ -259,10 +262,10 @@ def _pad_steps(values: Tensor, length: int) -> Tensor:
     return torch.cat([values, padding], dim=2)
 
 
-def _agreed_lengths(words: Tensor, totals: Tensor) -> Tensor:
+def _agreed_lengths(words: np.ndarray, totals: np.ndarray) -> np.ndarray:
     """Return the length of the common beginning of all possible hypotheses: [B, K, T], [B, K] -> [B]."""
-    agrees = (words == words[:, :1]) | totals.isneginf().unsqueeze(-1)
-    return (agrees.all(dim=1) & (words[:, 0] > UNKNOWN)).long().cumprod(dim=-1).sum(dim=-1)
+    agrees = (words == words[:, :1]) | (totals == IMPOSSIBLE)[..., None]
+    return (agrees.all(axis=1) & (words[:, 0] > UNKNOWN)).cumprod(axis=-1).sum(axis=-1)
 
 
 def _common_prefixes(traced: _Choice, lengths: Tensor) -> Hypotheses:

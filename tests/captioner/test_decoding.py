@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from captioner.config import DecodingOptions
-from captioner.decoding import Hypotheses, decode, greedy, repeated_ngram_endings
+from captioner.decoding import Hypotheses, decode, greedy
 from captioner.model.decoder import Decoder
-from captioner.vocabulary import END, PAD, START, UNKNOWN
+from captioner.vocabulary import END, START, UNKNOWN
 
 IMAGES, LOCATIONS = 3, 6
 MANY_LENGTHS = 6
@@ -300,23 +300,6 @@ def test_no_word_directly_follows_itself(make_decoder, annotations, options):
             assert captions_of(fluent, image)
             for caption in captions_of(fluent, image):
                 assert all(word != following for word, following in itertools.pairwise(caption))
-
-
-def test_repeated_ngram_endings_lists_the_words_that_would_repeat_a_run():
-    words = torch.tensor([[[4, 5, 4, 6, 4], [7, 7, 7, 7, 7]]])
-    blocked = {
-        size: [set(row.tolist()) - {PAD} for row in repeated_ngram_endings(words, size)[0]] for size in (1, 2, 3, 5, 6)
-    }
-    assert blocked[1] == [{4, 5, 6}, {7}]
-    assert blocked[2] == [{5, 6}, {7}]  # 4 5 and 4 6 occurred
-    assert blocked[3] == [set(), {7}]  # 6 4 has not occurred before
-    assert blocked[5] == [set(), {7}]
-    assert blocked[6] == [set(), set()]
-
-
-def test_the_end_is_never_blocked():
-    words = torch.tensor([[[4, END, PAD, 4]]])
-    assert (repeated_ngram_endings(words, 2) == PAD).all()
 
 
 # --- sampling
