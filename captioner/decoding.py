@@ -19,6 +19,9 @@ from captioner.vocabulary import END, PAD, START, UNKNOWN
 
 IMPOSSIBLE = float("-inf")
 
+_BLOCK = 64
+"""Number of values of which `_top` first compares only the maximum."""
+
 
 class SteppingDecoder(Protocol):
     """Interface of a decoder: `captioner.model.decoder.Decoder`, or a faster equivalent."""
@@ -203,10 +206,27 @@ def _best_continuations(
     log_probs.select(-1, PAD).fill_(0.0)
     candidates = log_probs + open_totals.unsqueeze(-1)
     candidates.select(-1, PAD).copy_(finished_totals)
-    best, indices = candidates.flatten(1).topk(totals.shape[1], dim=-1)
+    best, indices = _top(candidates.flatten(1), totals.shape[1])
     parents, tokens = np.divmod(indices.cpu().numpy(), log_probs.shape[-1])
     parents, tokens = torch.from_numpy(parents).to(device), torch.from_numpy(tokens).to(device)
     return parents, tokens, log_probs.flatten(1).gather(1, indices), best.cpu().numpy()
+
+
+def _top(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the largest values of each row and their indices, as `topk` does: [B, N] -> [B, count], largest first.
+
+    On a CPU, `topk` takes long for a batch. The blocks with the largest maxima hold the largest values, and it takes a
+    third of the time to find these blocks and to sort them alone.
+    """
+    length = values.shape[1] // _BLOCK * _BLOCK
+    if len(values) == 1 or length <= count * _BLOCK or values.device.type != "cpu":
+        return values.topk(count, dim=-1)
+    blocks = values[:, :length].unflatten(1, (-1, _BLOCK)).amax(dim=-1).topk(count, dim=-1).indices  # [B, count]
+    in_blocks = (blocks.unsqueeze(-1) * _BLOCK + torch.arange(_BLOCK)).flatten(1)
+    after_blocks = torch.arange(length, values.shape[1]).expand(len(values), -1)
+    indices = torch.cat([in_blocks, after_blocks], dim=1)
+    best = values.gather(1, indices).topk(count, dim=-1)
+    return best.values, indices.gather(1, best.indices)
 
 
 def _sample(
