@@ -127,6 +127,14 @@ def test_a_batch_gives_the_same_as_its_images_alone(make_decoder, annotations, o
             torch.testing.assert_close(values, expected, **EXACT, equal_nan=True)
 
 
+def test_the_best_of_many_words_are_the_same_in_a_batch_as_alone(make_decoder, annotations):
+    """A batch finds them by the maxima of blocks of words, one image without."""
+    decoder, options = make_decoder(words=400), DecodingOptions(4, 4, max_words=5, block_repeats=2)
+    together = decode(decoder, annotations, options)
+    for image in range(IMAGES):
+        assert captions_of(together, image) == captions_of(decode(decoder, annotations[image : image + 1], options), 0)
+
+
 @pytest.mark.parametrize("returned", [1, 5])
 def test_agreement_is_the_share_of_the_beams_other_captions_that_hold_the_word(make_decoder, annotations, returned):
     decoder = make_decoder(words=8, seed=MANY_LENGTHS)
