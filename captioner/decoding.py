@@ -82,7 +82,7 @@ def decode(
     state = decoder.initial_state(features, width)
 
     # The few numbers of the beams are numpy's, where an operation takes a fraction of torch's time.
-    noun_ids = None if nouns is None else nouns.cpu().numpy()
+    is_noun = None if nouns is None else nouns.cpu().numpy()
     history = np.full((batch, width, 1), START)  # [B, K, 1 + T]
     totals = np.zeros((batch, width), np.float32)
     if not sampling:
@@ -96,7 +96,7 @@ def decode(
     for step in range(options.max_words + 1):
         output = decoder.step(features, state, tokens, options.hard_context)
         log_probs = output.logits.float().log_softmax(dim=-1)  # [B, K, V]
-        log_probs.scatter_(-1, to_tensor(forbidden_words(history[:, :, 1:], options, noun_ids)), IMPOSSIBLE)
+        log_probs.scatter_(-1, to_tensor(forbidden_words(history[:, :, 1:], options, is_noun)), IMPOSSIBLE)
         if step == options.max_words:
             log_probs[..., :END] = log_probs[..., END + 1 :] = IMPOSSIBLE
         if sampling:
