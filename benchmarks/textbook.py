@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from captioner.decoding import IMPOSSIBLE, NEVER_GENERATED
+from captioner.decoding import IMPOSSIBLE
+from captioner.forbidden_words import NEVER_GENERATED
 from captioner.images.photo import ImageSource, open_image
 from captioner.model.decoder import Decoder
 from captioner.model.encoders import IMAGENET_MEAN, IMAGENET_STD

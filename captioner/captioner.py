@@ -263,26 +263,25 @@ class Captioner:
                 labels=reader and reader.labels,
             )
         captions = captions_of(hypotheses, grid, frames, vocabulary, reader)
-        return self._add_confidence(captions, annotations, options or self.decoding)
+        mean = annotations.float().mean(dim=(1, 2)) if reader is None else reader.mean  # [B, D]
+        return self._add_confidence(captions, mean, options or self.decoding)
 
     def _label_reader(self, annotations: Tensor) -> LabelReader | None:
         label_attention = self.model.decoder.labels
         return None if label_attention is None else LabelReader(label_attention, self.bundle.label_names, annotations)
 
     def _add_confidence(
-        self, captions: list[list[Caption]], annotations: Tensor, options: DecodingOptions
+        self, captions: list[list[Caption]], mean: Tensor, options: DecodingOptions
     ) -> list[list[Caption]]:
-        """Return the captions with their confidence, if the bundle has a model of it; annotations [B, H, W, D].
+        """Return the captions with their confidence, if the bundle has a model of it.
 
+        mean: [B, D], each photo's mean annotation vector.
         Sampled captions get none, because the model was fitted on captions from beam search.
         """
         model = self.bundle.confidence
         if model is None or options.temperature > 0:
             return captions
-        means = annotations.float().mean(dim=(1, 2)).cpu().numpy()  # [B, D]
-        return [
-            model.with_confidence(photo_captions, mean) for photo_captions, mean in zip(captions, means, strict=True)
-        ]
+        return [model.with_confidence(*photo) for photo in zip(captions, mean.cpu().numpy(), strict=True)]
 
 
 def nouns_of(vocabulary: Vocabulary) -> Tensor:

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from captioner.decoding import IMPOSSIBLE, NEVER_GENERATED
+from captioner.decoding import IMPOSSIBLE
+from captioner.forbidden_words import NEVER_GENERATED
 from captioner.model.decoder import LIKELIEST, Decoder, Step
 from captioner.text.vocabulary import START
 

@@ -42,8 +42,9 @@ class LabelReader:
     def __init__(self, attention: LabelAttention, names: LabelNames, annotations: Tensor):
         """annotations: annotation vectors of the photos, [B, H, W, D]."""
         self._attention, self._names, self._annotations = attention, names, annotations
-        flat = annotations.to(attention.class_weight.device).flatten(1, 2).float()
-        self.labels = attention.labels_of(flat.mean(dim=1))
+        self.mean = annotations.to(attention.class_weight.device).flatten(1, 2).float().mean(dim=1)
+        """[B, D] mean annotation vector of each photo"""
+        self.labels = attention.labels_of(self.mean)
         """Labels that the decoder must attend to, so that its weights refer to these labels in this order."""
 
     def of_photo(self, image: int) -> tuple[PhotoLabel, ...]:
@@ -68,8 +69,8 @@ class LabelReader:
         named_attention = self._attention.match_words(classes, tokens) * attention[:, :-1]  # [T, J]
         from_label = named_attention.sum(dim=-1) > attention[:, -1]
         word_labels = [
-            int(label) if is_from_label else None
-            for label, is_from_label in zip(named_attention.argmax(dim=-1), from_label, strict=True)
+            label if is_from_label else None
+            for label, is_from_label in zip(named_attention.argmax(dim=-1).tolist(), from_label.tolist(), strict=True)
         ]
         return LabelledWords(self.of_photo(image), tuple(word_labels), self._maps(hypotheses, image, rank, word_labels))
 

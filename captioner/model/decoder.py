@@ -33,13 +33,15 @@ class ImageFeatures:
     """None if the decoder does not attend to labels."""
     padding: Tensor | None = None
     """bool [B, L], positions that are no annotation, which nothing attends to; None if there are none."""
+    output_weight: Tensor | None = None
+    """[V, M], the embedding times the scale of a tied output; None: each step computes it."""
 
     def rows(self, images: Tensor) -> "ImageFeatures":
         """Select images of the batch, [B']."""
         keys = None if self.keys is None else self.keys[images]
         labels = None if self.labels is None else self.labels.rows(images)
         padding = None if self.padding is None else self.padding[images]
-        return ImageFeatures(self.annotations[images], self.mean[images], keys, labels, padding)
+        return ImageFeatures(self.annotations[images], self.mean[images], keys, labels, padding, self.output_weight)
 
 
 @dataclass(frozen=True)
@@ -198,7 +200,7 @@ class Decoder(nn.Module):
         if self.project is not None:
             annotations = self.project(annotations).relu()
         keys = None if self.score is None else self.score.keys(annotations)
-        return ImageFeatures(annotations, _mean(annotations, padding), keys, entries, padding)
+        return ImageFeatures(annotations, _mean(annotations, padding), keys, entries, padding, self._output_weight())
 
     def initial_state(
         self, features: ImageFeatures, captions: int, batch_slice: BatchSlice | None = None
@@ -224,7 +226,7 @@ class Decoder(nn.Module):
         embedding = self.dropout(self.embedding(tokens))  # E y_{t-1}: [B, K, M]
         attention = self._attend(features, state.hidden, self._word_query(embedding), location, masked_locations)
         state = self._lstm(self.embedding_to_lstm(embedding), attention.context, state, features.labels)
-        logits, label_alpha = self._logits(embedding, state.hidden, attention.context, features.labels)
+        logits, label_alpha = self._logits(embedding, state.hidden, attention.context, features)
         scores = None if self.score is None else attention.scores
         return Step(logits, state, attention.alpha, attention.gate, label_alpha, scores)
 
@@ -265,7 +267,7 @@ class Decoder(nn.Module):
                 steps.append(attention)
         hidden, context = torch.stack(hiddens, dim=2), torch.stack([step.context for step in steps], dim=2)
         rows = (values.flatten(1, 2) for values in (embedding, hidden, context))
-        logits, _ = self._logits(*rows, features.labels, batch_slice)
+        logits, _ = self._logits(*rows, features, batch_slice)
         return DecoderOutput(
             logits=logits.unflatten(1, tokens.shape[1:]),
             alphas=torch.stack([step.alpha for step in steps], dim=2),
@@ -346,7 +348,7 @@ class Decoder(nn.Module):
         embedding: Tensor,
         hidden: Tensor,
         context: Tensor,
-        labels: LabelEntries | None,
+        features: ImageFeatures,
         batch_slice: BatchSlice | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Deep output, eq. 7: L_o(E y_{t-1} + L_h h_t + L_z z_t). [B, R, M], [B, R, N], [B, R, D] -> [B, R, V].
@@ -360,13 +362,17 @@ class Decoder(nn.Module):
             embedding + self.hidden_to_output(self.dropout(hidden, batch_slice)) + self.context_to_output(context)
         )
         label_alpha = None
-        if labels is not None:
-            label_context, label_alpha = self.labels.attend(labels, hidden)
+        if features.labels is not None:
+            label_context, label_alpha = self.labels.attend(features.labels, hidden)
             combined = combined + self.labels.copy_to_output(label_context, hidden)
         if not self.tied_output:
             return self.output(self.dropout(combined, batch_slice)), label_alpha
-        weight = self.output_scale * self.embedding.weight
+        weight = self._output_weight() if features.output_weight is None else features.output_weight
         return functional.linear(self.dropout(combined.tanh(), batch_slice), weight, self.output_bias), label_alpha
+
+    def _output_weight(self) -> Tensor | None:
+        """Return the matrix s E of a tied output [V, M]; None if the output has weights of its own."""
+        return self.output_scale * self.embedding.weight if self.tied_output else None
 
 
 def _mean(annotations: Tensor, padding: Tensor | None) -> Tensor:

@@ -228,9 +228,10 @@ class Batcher:
         for options in dict.fromkeys(job.options for job in batch):
             rows = [row for row, job in enumerate(batch) if job.options == options]
             jobs = [batch[row] for row in rows]
+            own_annotations = annotations if len(jobs) == len(batch) else annotations[rows]  # which copies them
             decoding_at = time.monotonic()
             captions = self._captioner.caption_annotations(
-                annotations[rows], [job.frame for job in jobs], options, _combine_callbacks(jobs)
+                own_annotations, [job.frame for job in jobs], options, _combine_callbacks(jobs)
             )
             seconds = time.monotonic() - decoding_at
             for job, job_captions in zip(jobs, captions, strict=True):

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from captioner.config import DecodingOptions
-from captioner.decoding import Hypotheses, decode, greedy, repeated_ngram_endings
+from captioner.decoding import Hypotheses, decode, greedy
 from captioner.model.decoder import Decoder
-from captioner.text.vocabulary import END, PAD, START, UNKNOWN
+from captioner.text.vocabulary import END, START, UNKNOWN
 
 IMAGES, LOCATIONS = 3, 6
 MANY_LENGTHS = 6
@@ -125,6 +125,14 @@ def test_a_batch_gives_the_same_as_its_images_alone(make_decoder, annotations, o
         for name in ("word_log_probs", "alphas", "gates", "agreement"):
             values, expected = getattr(together, name)[image, :, :longest], getattr(alone, name)[0]
             torch.testing.assert_close(values, expected, **EXACT, equal_nan=True)
+
+
+def test_the_best_of_many_words_are_the_same_in_a_batch_as_alone(make_decoder, annotations):
+    """A batch finds them by the maxima of blocks of words, one image without."""
+    decoder, options = make_decoder(words=400), DecodingOptions(4, 4, max_words=5, block_repeats=2)
+    together = decode(decoder, annotations, options)
+    for image in range(IMAGES):
+        assert captions_of(together, image) == captions_of(decode(decoder, annotations[image : image + 1], options), 0)
 
 
 @pytest.mark.parametrize("returned", [1, 5])
@@ -300,23 +308,6 @@ def test_no_word_directly_follows_itself(make_decoder, annotations, options):
             assert captions_of(fluent, image)
             for caption in captions_of(fluent, image):
                 assert all(word != following for word, following in itertools.pairwise(caption))
-
-
-def test_repeated_ngram_endings_lists_the_words_that_would_repeat_a_run():
-    words = torch.tensor([[[4, 5, 4, 6, 4], [7, 7, 7, 7, 7]]])
-    blocked = {
-        size: [set(row.tolist()) - {PAD} for row in repeated_ngram_endings(words, size)[0]] for size in (1, 2, 3, 5, 6)
-    }
-    assert blocked[1] == [{4, 5, 6}, {7}]
-    assert blocked[2] == [{5, 6}, {7}]  # 4 5 and 4 6 occurred
-    assert blocked[3] == [set(), {7}]  # 6 4 has not occurred before
-    assert blocked[5] == [set(), {7}]
-    assert blocked[6] == [set(), set()]
-
-
-def test_the_end_is_never_blocked():
-    words = torch.tensor([[[4, END, PAD, 4]]])
-    assert (repeated_ngram_endings(words, 2) == PAD).all()
 
 
 # --- sampling

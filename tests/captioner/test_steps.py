@@ -8,7 +8,8 @@ import torch
 
 from captioner.captioner import Captioner
 from captioner.config import DecodingOptions
-from captioner.decoding import NEVER_GENERATED, decode
+from captioner.decoding import decode
+from captioner.forbidden_words import NEVER_GENERATED
 from captioner.model.label_attention import LabelAttention, Labels
 from captioner.steps import caption_steps
 from captioner.text.vocabulary import END

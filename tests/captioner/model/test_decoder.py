@@ -1,5 +1,7 @@
 """The decoder's equations equal those by hand, its fast path equals its slow one, and states are selected correctly."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -221,6 +223,18 @@ def test_a_batch_gives_the_same_as_its_images_and_captions_alone(make_decoder):
         for caption in range(2):
             alone = decoder(annotations[image : image + 1], tokens[image : image + 1, caption : caption + 1])
             torch.testing.assert_close(together.logits[image, caption], alone.logits[0, 0], atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_the_weights_of_a_tied_output_are_prepared_once_and_equal(make_decoder):
+    decoder, annotations = make_decoder(words=8, tied_output=True), annotations_of()
+    features = decoder.prepare(annotations)
+    assert torch.equal(features.output_weight, decoder.output_scale * decoder.embedding.weight)
+    assert features.rows(torch.tensor([0])).output_weight is features.output_weight
+    state, tokens = decoder.initial_state(features, 2), torch.full((len(annotations), 2), 5)
+    steps = (decoder.step(each, state, tokens) for each in (features, replace(features, output_weight=None)))
+    assert torch.equal(*(step.logits for step in steps))
+    assert make_decoder(words=8).prepare(annotations).output_weight is None
 
 
 def test_select_takes_the_named_states_of_each_image():

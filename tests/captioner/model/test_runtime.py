@@ -97,6 +97,25 @@ def test_openvino_chooses_the_same_words(make_decoder, options):
                 torch.testing.assert_close(actual, expected, rtol=1e-3, atol=1e-4, msg=name)
 
 
+@torch.inference_mode()
+def test_a_step_reads_its_operands_anew_and_its_results_last(make_decoder):
+    """Also if an operand is the tensor of the call before, with other contents or beside others."""
+    decoder = make_decoder(11, score="dot")
+    fast = OpenVinoDecoder(decoder, 6, bfloat16=False)
+    batches = [torch.randn(photos, 6, 7, generator=torch.Generator().manual_seed(photos)) for photos in (2, 3)]
+    prepared = [(fast.prepare(annotations), decoder.prepare(annotations)) for annotations in batches]
+    states = [fast.initial_state(features, 2) for features, _ in prepared]
+    results, expected = [], []
+    tokens = [torch.full((photos, 2), 1) for photos in (2, 3)]
+    for token in (4, 9, 9):
+        for batch in (0, 0, 1):
+            tokens[batch].fill_(token)
+            results.append(fast.step(prepared[batch][0], states[batch], tokens[batch]).logits)
+            expected.append(decoder.step(prepared[batch][1], states[batch], tokens[batch]).logits)
+    for logits, exact in zip(results, expected, strict=True):
+        torch.testing.assert_close(logits, exact, rtol=1e-3, atol=1e-4)
+
+
 def test_threads_share_a_runtime(parts):
     runtime = OpenVinoRuntime(*parts, 64, bfloat16=False)
     photos = [squares(1 + number % 3, number) for number in range(24)]
