@@ -9,9 +9,18 @@ import torch
 from PIL import Image, ImageOps
 
 from captioner.errors import ImageError
+from captioner.model import runtime
 from captioner.model.encoders import Encoder, encoder_spec
 from training.data import features
-from training.data.features import FeatureCache, FeatureView, annotations_from, encode, fill_cache, open_cache
+from training.data.features import (
+    FeatureCache,
+    FeatureView,
+    annotations_from,
+    batch_encoder,
+    encode,
+    fill_cache,
+    open_cache,
+)
 
 WHOLE = FeatureView(None)
 
@@ -123,6 +132,27 @@ def test_the_size_of_a_photo_is_stored(open_it, encoder, three_stages_config, ph
     assert wide in again
     frame = again.frame(wide, "crop")
     assert (frame.width, frame.height, frame.seen_box) == (90, 30, (30.0, 0.0, 60.0, 30.0))
+
+
+@pytest.mark.parametrize("view", [WHOLE, FeatureView(2), FeatureView(2, mirrored=True)])
+def test_many_photos_are_encoded_by_a_faster_network_that_computes_the_same(
+    encoder, three_stages_config, photos, monkeypatch, view
+):
+    monkeypatch.setattr(features, "multiplies_bfloat16", lambda device: False)
+    monkeypatch.setattr(runtime, "multiplies_bfloat16", lambda device: False)
+    pixels = pixels_of(photos).numpy()
+    exact = encode(encoder, pixels, view)
+    monkeypatch.setattr(features, "encode", lambda *_: pytest.fail("ran torch"))
+    rows = batch_encoder(encoder, three_stages_config, view, 100)(pixels)
+    assert rows.dtype == np.float16 and rows.shape == exact.shape
+    np.testing.assert_allclose(rows, exact, rtol=0, atol=2e-3 * np.abs(exact).max())
+
+
+def test_few_photos_are_encoded_by_torch(encoder, three_stages_config, photos, monkeypatch):
+    monkeypatch.setattr(features, "fast_encoder", lambda *_: pytest.fail("prepared a network for 99 photos"))
+    pixels = pixels_of(photos).numpy()
+    rows = batch_encoder(encoder, three_stages_config, WHOLE, 99)(pixels)
+    np.testing.assert_array_equal(rows, encode(encoder, pixels, WHOLE))
 
 
 def test_only_new_and_changed_photos_are_encoded(open_it, encoder, three_stages_config, photos, monkeypatch):
