@@ -24,12 +24,15 @@ from captioner.config import CaptionerConfig, choose_runtime
 from captioner.errors import ImageError
 from captioner.files import write_json
 from captioner.images.photo import ImageFrame, fit_image, frame_of, open_image
-from captioner.model.encoders import Encoder
+from captioner.model.encoders import Encoder, TwoScales
 from captioner.model.runtime import fast_encoder, multiplies_bfloat16
 from captioner.ranks import ALONE, Ranks
 from training.progress import ReportProgress, ignore_progress
 
 ENCODE_BATCH = 16
+
+MOST_LAST_MAPS = 2000
+"""Maximum number of photos of a run whose last maps are kept in memory."""
 
 SHARD_BYTES = 2**30
 """Maximum size of a shard with more than one row."""
@@ -240,6 +243,31 @@ def batch_encoder(
 def annotations_from(encoder: Encoder, features: Tensor, stages: int | None) -> Tensor:
     """Run the remaining stages of the encoder: cached features [B, ...] -> annotations [B, H, W, D]."""
     return features if stages is None else encoder.annotations(features, stages)
+
+
+class LastMaps:
+    """The last maps of a frozen encoder with two scales, kept in memory so that each photo's is computed once.
+
+    A photo takes 256 kB with the captioner that ships. A run with more than `MOST_LAST_MAPS` photos keeps no map.
+    """
+
+    def __init__(self, photos: int | None):
+        """photos: number of photos of the run; None to keep no map."""
+        self._keeps = photos is not None and photos <= MOST_LAST_MAPS
+        self._maps: dict[int, Tensor] = {}
+
+    def two_scales(self, encoder: Encoder, features: Tensor, stages: int, photos: Sequence[int]) -> TwoScales:
+        """Compute `Encoder.two_scales` for features [B, ...] of the photos at these positions."""
+        if not self._keeps or stages != encoder.spec.finer_stages:
+            return encoder.two_scales(features, stages)
+        missing = [index for index, photo in enumerate(photos) if photo not in self._maps]
+        if missing:
+            new_maps = encoder.two_scales(features[missing], stages).last.half()
+            self._maps |= {photos[index]: last for index, last in zip(missing, new_maps, strict=True)}
+        if not photos:  # a rank may have no photo of a batch
+            return encoder.two_scales(features, stages)
+        last = torch.stack([self._maps[photo] for photo in photos])
+        return TwoScales(last.to(features.dtype, memory_format=torch.channels_last), features)
 
 
 def fill_cache(
