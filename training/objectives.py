@@ -38,10 +38,6 @@ END_WORD = "<end>"
 """Counts as a word of references and samples, so that a caption that breaks off scores less."""
 
 
-DISTILLED_CAPTIONS = 1
-"""Number of captions of each image in a batch that the teacher reads."""
-
-
 @dataclass(frozen=True)
 class CaptionLosses:
     """The named losses of a batch of captions."""
@@ -115,13 +111,7 @@ def _distillation_losses(
     targets: Tensor,
     ranks: Ranks,
 ) -> dict[str, Tensor]:
-    """Compute the divergence of word probabilities and maps from those of the teacher.
-
-    It is estimated on the first `DISTILLED_CAPTIONS` of each image, which are drawn at random for each batch.
-    """
-    logits, alphas, inputs, targets = (
-        values[:, :DISTILLED_CAPTIONS] for values in (output.logits, output.alphas, inputs, targets)
-    )
+    """Compute the divergence of word probabilities and maps from those of the teacher."""
     with torch.no_grad():  # the teacher reads words that it does not know as unknown
         if isinstance(annotations, TwoScales) and annotations.channels != teacher.annotation_dim:
             annotations = annotations.annotations()
@@ -131,8 +121,8 @@ def _distillation_losses(
     # Positions whose next word is missing from the teacher's vocabulary are left out.
     known_mask = (targets != PAD) & (targets < teacher.vocabulary_size)
     return {
-        "distillation": distillation_loss(logits, teacher_output.logits, known_mask, ranks),
-        "map_distillation": map_distillation_loss(alphas, teacher_output.alphas, known_mask, ranks),
+        "distillation": distillation_loss(output.logits, teacher_output.logits, known_mask, ranks),
+        "map_distillation": map_distillation_loss(output.alphas, teacher_output.alphas, known_mask, ranks),
     }
 
 
