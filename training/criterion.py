@@ -12,7 +12,7 @@ from captioner.model.network import CaptionModel
 from captioner.model.runtime import multiplies_bfloat16
 from captioner.ranks import ALONE, Ranks
 from training.data.dataset import Batch
-from training.data.features import annotations_from
+from training.data.features import LastMaps, annotations_from
 from training.losses import label_distillation_loss
 from training.objectives import SelfCritical, caption_losses, sentence_loss
 from training.options import FitOptions, Phase
@@ -62,6 +62,8 @@ class Criterion:
     """The decoder that the run started from, which it stays near."""
     original_encoder: Encoder | None = None
     """The encoder before fine-tuning, whose labels are to be kept."""
+    last_maps: LastMaps | None = None
+    """Keeps the last maps of the frozen encoder; None if each batch computes them."""
 
     def __call__(
         self, model: CaptionModel, phase: Phase, stages: int | None, batch: Batch, options: FitOptions,
@@ -80,9 +82,12 @@ class Criterion:
         self_critical = phase.name == "self_critical"
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=uses_bfloat16):
             with torch.set_grad_enabled(phase.name == "fine_tune"):
-                annotations = annotations_from(model.encoder, features, stages).flatten(1, 2)
+                if phase.name == "cross_entropy" and self.last_maps is not None:
+                    annotations = self.last_maps.two_scales(model.encoder, features, stages, batch.images)
+                else:
+                    annotations = annotations_from(model.encoder, features, stages).flatten(1, 2)
             if batch.sentences is not None:
-                losses["sentence"] = sentence_loss(model.decoder, batch.sentences, options, annotations.dtype, ranks)
+                losses["sentence"] = sentence_loss(model.decoder, batch.sentences, options, features.dtype, ranks)
             if self_critical:
                 assert self.self_critical is not None
                 losses["self_critical"], reward = self.self_critical.loss(model, annotations, batch, ranks)

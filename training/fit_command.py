@@ -186,12 +186,13 @@ def _choose_fit_options(
         if "seed" in file_options:
             raise ConfigError(f"{options.options} holds a seed: give it by --seed, as it also draws splits")
         given_options = file_options | given_options
-    if run:
-        return choose_options(given_options, options.preset, resumed=stored_options(run))
     sizes = {
         "running_words": training_words(records).total(),
         "sentence_words": None if texts is None else len(texts.numbers),
     }
+    if run:  # the captioner to start from only counts for the preset
+        start = None if options.from_bundle is None else {}
+        return choose_options(given_options, options.preset, start, resumed=stored_options(run), **sizes)
     if options.from_bundle is None:
         return choose_options(given_options, options.preset, **sizes)
     start_options = load_metrics(options.from_bundle).get("options")

@@ -10,6 +10,7 @@ from captioner.config import DecodingOptions
 from captioner.decoding import decode, greedy
 from captioner.model.decoder import EXPECTED, SAMPLED, Decoder, DecoderOutput
 from captioner.model.draws import draw_for_batch
+from captioner.model.encoders import TwoScales
 from captioner.model.network import CaptionModel
 from captioner.ranks import ALONE, Ranks
 from captioner.text.vocabulary import PAD, UNKNOWN, Vocabulary
@@ -49,20 +50,20 @@ class CaptionLosses:
 
 def caption_losses(
     model: CaptionModel,
-    annotations: Tensor,
+    annotations: Tensor | TwoScales,
     batch: Batch,
     options: FitOptions,
     teacher: Decoder | None = None,
     baseline: float = 0.0,
     ranks: Ranks = ALONE,
 ) -> CaptionLosses:
-    """Compute the losses of teacher-forced captions: annotations [B, L, D], captions [B, K, T].
+    """Compute the losses of teacher-forced captions: annotations [B, L, D] or their maps, captions [B, K, T].
 
     Soft attention has the terms of Xu et al. 2015, eq. 14, hard attention those of eq. 12, in nats per word; a teacher
     adds its distillation, boxes their supervision.
     baseline: moving average of the log-probability of a word (hard attention). ranks: processes that share the batch.
     """
-    device = annotations.device
+    device = next(model.parameters()).device
     inputs, targets = batch.inputs.to(device), batch.targets.to(device)
     is_averaged, word_log_prob = None, None
     if model.decoder.attention == "hard":
@@ -103,13 +104,20 @@ def _hard_attention_losses(
 
 
 def _distillation_losses(
-    output: DecoderOutput, teacher: Decoder, annotations: Tensor, inputs: Tensor, targets: Tensor, ranks: Ranks
+    output: DecoderOutput,
+    teacher: Decoder,
+    annotations: Tensor | TwoScales,
+    inputs: Tensor,
+    targets: Tensor,
+    ranks: Ranks,
 ) -> dict[str, Tensor]:
     """Compute the divergence of word probabilities and maps from those of the teacher."""
     with torch.no_grad():  # the teacher reads words that it does not know as unknown
-        # Without finer annotations, which the teacher has not learned from.
-        teacher_annotations = annotations[..., : teacher.annotation_dim]
-        teacher_output = teacher(teacher_annotations, inputs.where(inputs < teacher.vocabulary_size, UNKNOWN))
+        if isinstance(annotations, TwoScales) and annotations.channels != teacher.annotation_dim:
+            annotations = annotations.annotations()
+        if isinstance(annotations, Tensor):  # without finer annotations, which the teacher has not learned from
+            annotations = annotations[..., : teacher.annotation_dim]
+        teacher_output = teacher(annotations, inputs.where(inputs < teacher.vocabulary_size, UNKNOWN))
     # Positions whose next word is missing from the teacher's vocabulary are left out.
     known_mask = (targets != PAD) & (targets < teacher.vocabulary_size)
     return {

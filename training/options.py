@@ -22,6 +22,11 @@ PRESETS = {
 }
 """Length of training: minutes for a few hundred photos on a small machine, or until it stops improving."""
 
+QUICK_EPOCHS = ((100_000, 8), (400_000, 4))
+"""Size of the training captions in running words -> epochs of the preset quick below that size, if the run starts from
+a captioner; above, `FEWEST_QUICK_EPOCHS`. An epoch of more photos has more steps."""
+FEWEST_QUICK_EPOCHS = 2
+
 TRANSLATOR_PRESETS = {
     "quick": {"epochs": 40, "patience": 10, "batch_size": 16, "validation_pairs": 200},
     "thorough": {"epochs": 60, "patience": 8, "validation_pairs": 1000},
@@ -40,7 +45,7 @@ SMALL_DATA = {"batch_size": 8, "least_batches": 50, "min_count": 2, "warmup_step
 """Defaults of every run that starts from a captioner, with a few hundred photos rather than thousands."""
 
 WITH_REPLAY = {"learning_rate": 1e-3, "distillation_weight": 0.0}
-WITHOUT_REPLAY = {"learning_rate": 5e-4, "distillation_weight": 1.0}
+WITHOUT_REPLAY = {"learning_rate": 7e-4, "distillation_weight": 1.0}
 """Defaults against forgetting: with earlier photos mixed in, or else smaller steps with distillation."""
 
 NEW_LANGUAGE = {"learning_rate": 1e-3, "distillation_weight": 0.0}
@@ -256,24 +261,25 @@ def choose_options(
 
     start_options: training options of the captioner to start from, as far as they are known; None from scratch.
     new_words: share of the words in the captions that the captioner to start from does not know.
-    running_words: size of the training captions, which sets `min_count`; None if there are none to count.
+    running_words: size of the training captions, which sets `min_count`, and the epochs of the preset quick; None if
+    there are none to count.
     sentence_words: the same for the sentences without photos and `sentence_min_count`.
     resumed: the options of the run to resume, which replace the defaults and those of the kind of run.
     Raises ConfigError for an unknown preset, and as FitOptions does.
     """
     preset_options, defaults = _preset(PRESETS, preset), {}
+    if preset == "quick" and start_options is not None:
+        preset_options = preset_options | {"epochs": _below(QUICK_EPOCHS, running_words or 0, FEWEST_QUICK_EPOCHS)}
     if resumed is not None:
         defaults = resumed.to_json()
     elif start_options is not None:
         without_replay = NEW_LANGUAGE if new_words > MOSTLY_NEW else WITHOUT_REPLAY
         kept_options = {name: start_options[name] for name in LIKE_BEFORE if name in start_options}
         defaults = SMALL_DATA | (WITH_REPLAY if replay else without_replay) | kept_options
-    if running_words is not None:
+    if running_words is not None and resumed is None:
         defaults["min_count"] = default_min_count(running_words, from_captioner=start_options is not None)
-    if sentence_words is not None:
-        defaults["sentence_min_count"] = _min_count_below(
-            SENTENCE_MIN_COUNTS, sentence_words, FitOptions.sentence_min_count
-        )
+    if sentence_words is not None and resumed is None:
+        defaults["sentence_min_count"] = _below(SENTENCE_MIN_COUNTS, sentence_words, FitOptions.sentence_min_count)
     return FitOptions(**{**defaults, **preset_options, **given_options})
 
 
@@ -287,12 +293,12 @@ def _preset(presets: Mapping[str, dict[str, Any]], name: str | None) -> dict[str
 def default_min_count(running_words: int, from_captioner: bool = False) -> int:
     """Return the default of `min_count` for training captions of this size in running words."""
     default = SMALL_DATA["min_count"] if from_captioner else FitOptions.min_count
-    return min(default, _min_count_below(MIN_COUNTS, running_words, default))
+    return min(default, _below(MIN_COUNTS, running_words, default))
 
 
-def _min_count_below(limits: Sequence[tuple[int, int]], running_words: int, default: int) -> int:
-    """Return the minimum count for this number of running words; `default` above all limits."""
-    return next((count for below, count in limits if running_words < below), default)
+def _below(limits: Sequence[tuple[int, int]], running_words: int, default: int) -> int:
+    """Return the value of the lowest limit above this number of running words; `default` above all limits."""
+    return next((value for below, value in limits if running_words < below), default)
 
 
 @dataclass(frozen=True)

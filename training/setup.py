@@ -23,6 +23,7 @@ from captioner.ranks import ALONE, Ranks
 from captioner.text.counting import counted
 from captioner.text.vocabulary import SPECIAL_WORDS, Vocabulary
 from training.criterion import Criterion
+from training.data.features import LastMaps
 from training.data.readers.sentence_files import SentenceTexts
 from training.data.sentences import Sentences
 from training.data.training_data import TrainingData
@@ -150,7 +151,7 @@ def make_criterion(
     features: its training photos have the references that sampled captions are rewarded by. start: the captioner that
     the run stays near if `options.distillation_weight` is not 0.
     """
-    self_critical = teacher = original_encoder = None
+    self_critical = teacher = original_encoder = last_maps = None
     if options.self_critical_epochs:
         references = tokenise_for_scoring(dict(enumerate(record.captions for record in features.train.records)))
         self_critical = SelfCritical(list(references.values()), words.vocabulary, options)
@@ -159,7 +160,10 @@ def make_criterion(
         teacher = start.model.decoder.to(device).eval().requires_grad_(False)
     if model.config.labels and options.fine_tune_stages and options.label_weight:
         original_encoder = copy.deepcopy(model.encoder).requires_grad_(False)
-    return Criterion(self_critical, teacher, original_encoder)
+    if features.stages is not None and model.encoder.scales == 2 and model.decoder.project is not None:
+        views = len(features.train.caches)  # the maps of mirror images differ
+        last_maps = LastMaps(len(features.train) if views == 1 else None)
+    return Criterion(self_critical, teacher, original_encoder, last_maps)
 
 
 def print_vocabulary(words: TrainingWords, ranks: Ranks = ALONE) -> None:

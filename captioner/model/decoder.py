@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from captioner.config import DecoderConfig
 from captioner.model.attention import AdditiveScore, DotScore, GeneralScore, attend, attend_at, sample_locations
+from captioner.model.encoders import TwoScales
 from captioner.model.kernels.dropout import ByteDropout
 from captioner.model.kernels.products import linear, mean_of_rows, shared_products
 from captioner.model.label_attention import LabelAttention, LabelEntries, Labels
@@ -186,19 +187,21 @@ class Decoder(nn.Module):
         return self.embedding.num_embeddings
 
     def prepare(
-        self, annotations: Tensor, labels: Labels | None = None, padding: Tensor | None = None
+        self, annotations: Tensor | TwoScales, labels: Labels | None = None, padding: Tensor | None = None
     ) -> ImageFeatures:
-        """Compute the features of images that every step reads: annotations [B, L, D].
+        """Compute the features of images that every step reads: annotations [B, L, D], or the maps that make them.
 
         labels: by default the likeliest classes of the encoder's classifier.
         padding: bool [B, L], positions that are no annotation; every image has at least one that is.
         """
-        entries = None
+        entries, of_maps = None, isinstance(annotations, TwoScales)
         if self.labels is not None:
-            photo_labels = labels or self.labels.labels_of(mean_of_rows(annotations).squeeze(1))
-            entries = self.labels.prepare(photo_labels, self.embedding)
+            mean = annotations.mean() if of_maps else mean_of_rows(annotations).squeeze(1)
+            entries = self.labels.prepare(labels or self.labels.labels_of(mean), self.embedding)
         if self.project is not None:
-            annotations = self.project(annotations).relu()
+            annotations = (annotations.project(self.project) if of_maps else self.project(annotations)).relu()
+        elif of_maps:
+            annotations = annotations.annotations()
         keys = None if self.score is None else self.score.keys(annotations)
         return ImageFeatures(annotations, _mean(annotations, padding), keys, entries, padding, self._output_weight())
 
@@ -232,7 +235,7 @@ class Decoder(nn.Module):
 
     def forward(
         self,
-        annotations: Tensor,
+        annotations: Tensor | TwoScales,
         tokens: Tensor,
         location: str | Tensor = LIKELIEST,
         use_expectation: Tensor | None = None,

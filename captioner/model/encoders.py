@@ -184,6 +184,50 @@ def check_class_count(spec: EncoderSpec, classes: int, names: int) -> None:
         )
 
 
+@dataclass(frozen=True)
+class TwoScales:
+    """Both maps of an encoder with two scales, before they are joined to annotation vectors.
+
+    A vector of the last map is part of several annotations. So a projection of the maps one by one takes a third of the
+    products of a projection of the annotations.
+    """
+
+    last: Tensor
+    """[B, C, h, w]"""
+    finer: Tensor
+    """[B, F, H, W], with H W = L"""
+
+    @property
+    def channels(self) -> int:
+        """C + F: size of an annotation vector."""
+        return self.last.shape[1] + self.finer.shape[1]
+
+    def join(self) -> Tensor:
+        """Return both maps on the finer grid, [B, C + F, H, W]."""
+        return torch.cat([self._spread(self.last), self.finer], dim=1)
+
+    def annotations(self) -> Tensor:
+        """Return the annotation vectors, [B, L, C + F]."""
+        return self.join().flatten(2).mT
+
+    def mean(self) -> Tensor:
+        """Return the mean annotation vector, [B, C + F]."""
+        (height, width), (finer_height, finer_width) = self.last.shape[-2:], self.finer.shape[-2:]
+        evenly = finer_height % height == finer_width % width == 0
+        last = self.last if evenly else self._spread(self.last)
+        return torch.cat([each.mean(dim=(2, 3)) for each in (last, self.finer)], dim=1)
+
+    def project(self, layer: nn.Linear) -> Tensor:
+        """Return layer(annotations), [B, L, P]."""
+        last_weight, finer_weight = layer.weight.split([self.last.shape[1], self.finer.shape[1]], dim=1)
+        last = functional.linear(self.last.permute(0, 2, 3, 1), last_weight, layer.bias)  # [B, h, w, P]
+        finer = functional.linear(self.finer.permute(0, 2, 3, 1), finer_weight)  # [B, H, W, P]
+        return (self._spread(last.permute(0, 3, 1, 2)).permute(0, 2, 3, 1) + finer).flatten(1, 2)
+
+    def _spread(self, last: Tensor) -> Tensor:
+        return functional.interpolate(last, self.finer.shape[-2:])
+
+
 class Encoder(nn.Module):
     """CNN that turns pixels into annotation vectors. Its BatchNorm statistics never change."""
 
@@ -221,13 +265,19 @@ class Encoder(nn.Module):
             features = self._map(features.contiguous(memory_format=torch.channels_last), stages, None)
         return features.permute(0, 2, 3, 1)
 
+    def two_scales(self, features: Tensor, stages: int = 0) -> TwoScales:
+        """Run the other stages as `annotations`, with both scales -> both maps.
+
+        features: map after `stages` stages, which must not exceed the number of stages before the finer map.
+        """
+        finer = self.stages[stages : self.spec.finer_stages](features.contiguous(memory_format=torch.channels_last))
+        return TwoScales(self.stages[self.spec.finer_stages :](finer), finer)
+
     def _map(self, features: Tensor, first: int, last: int | None) -> Tensor:
         """Run the stages from `first` up to `last`; None: to the annotations."""
         if self.scales == 1 or last is not None:
             return self.stages[first:last](features)
-        finer = self.stages[first : self.spec.finer_stages](features)
-        last_map = self.stages[self.spec.finer_stages :](finer)
-        return torch.cat([functional.interpolate(last_map, finer.shape[-2:]), finer], dim=1)
+        return self.two_scales(features, first).join()
 
     def forward(self, pixels: Tensor) -> Tensor:
         """8-bit RGB pixels [B, S, S, 3] -> annotation vectors [B, H, W, D]."""

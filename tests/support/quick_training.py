@@ -23,6 +23,9 @@ class NoMeteor:
     def __exit__(self, *_: object) -> None:
         pass
 
+    def start(self) -> None:
+        pass
+
     def compute_score(self, references: dict, hypotheses: dict) -> tuple[float, list[float]]:
         return 0.0, [0.0] * len(hypotheses)
 

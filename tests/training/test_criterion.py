@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,11 +10,13 @@ from torch import nn
 
 from captioner.config import CaptionerConfig
 from captioner.model.decoder import EXPECTED, SAMPLED, Decoder
+from captioner.model.encoders import TwoScales
 from captioner.text.vocabulary import PAD, UNKNOWN
 from training import criterion as criterion_module
 from training import losses
 from training.criterion import Criterion, loss_weights, weighted_sum
 from training.data.dataset import Batch, pad_captions
+from training.data.features import LastMaps
 from training.data.sentences import SentenceBatch
 from training.options import FitOptions, Phase
 
@@ -138,6 +141,29 @@ def test_distillation_is_the_divergence_from_the_teachers_words_and_maps(batch):
     assert_equals(
         result, "map_distillation", losses.map_distillation_loss(output.alphas, teacher_output.alphas, known_mask)
     )
+
+
+def test_kept_last_maps_change_no_loss(batch):
+    """The finer maps have 2 of the 7 channels; the last ones are theirs, so that kept maps are exact."""
+
+    class TwoMaps(nn.Module):
+        spec = SimpleNamespace(finer_stages=1)
+
+        def two_scales(self, features, stages):
+            return TwoScales(features.amax(dim=(2, 3), keepdim=True)[:, [0, 1, 0, 1, 0]], features)
+
+        def annotations(self, features, stages):
+            return self.two_scales(features, stages).join().permute(0, 2, 3, 1)
+
+    batch = replace(batch, features=batch.features.permute(0, 3, 1, 2)[:, :2].half().float())
+    model = Model(make_decoder(projection_dim=3))
+    model.encoder = TwoMaps()
+    teacher = make_decoder(seed=1, words=9, projection_dim=3).eval().requires_grad_(False)
+    _, expected = compute_loss(batch, model=model, teacher=teacher)
+    last_maps = LastMaps(2)
+    for _ in range(2):
+        _, result = compute_loss(batch, model=model, teacher=teacher, last_maps=last_maps)
+        torch.testing.assert_close(result.losses, expected.losses)
 
 
 def test_label_distillation_is_the_divergence_from_the_labels_before_fine_tuning(batch):

@@ -8,7 +8,7 @@ run loses at most the rows that it was writing.
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,17 +20,20 @@ from filelock import FileLock
 from torch import Tensor
 from tqdm import tqdm
 
-from captioner.config import CaptionerConfig
+from captioner.config import CaptionerConfig, choose_runtime
 from captioner.errors import ImageError
 from captioner.files import write_json
 from captioner.images.fitting import ImageFrame, fit_image, frame_of
 from captioner.images.photo import open_image
-from captioner.model.encoders import Encoder
-from captioner.model.runtime import multiplies_bfloat16
+from captioner.model.encoders import Encoder, TwoScales
+from captioner.model.runtime import fast_encoder, multiplies_bfloat16
 from captioner.ranks import ALONE, Ranks
 from training.progress import ReportProgress, ignore_progress
 
 ENCODE_BATCH = 16
+
+MOST_LAST_MAPS = 2000
+"""Maximum number of photos of a run whose last maps are kept in memory."""
 
 SHARD_BYTES = 2**30
 """Maximum size of a shard with more than one row."""
@@ -214,9 +217,7 @@ def precision_on(device: torch.device) -> str:
 def encode(encoder: Encoder, pixels: np.ndarray, view: FeatureView) -> np.ndarray:
     """Encode pixels [B, S, S, 3] -> features of the view: annotations [B, H, W, D], or a map [B, C, H, W]."""
     device = encoder.mean.device
-    if view.mirrored:
-        pixels = pixels[:, :, ::-1]
-    batch = torch.from_numpy(np.ascontiguousarray(pixels)).to(device)
+    batch = _to_tensor(pixels, view).to(device)
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=multiplies_bfloat16(device)):
         features = encoder.features(batch, view.stages)
         if view.stages is None:
@@ -224,9 +225,50 @@ def encode(encoder: Encoder, pixels: np.ndarray, view: FeatureView) -> np.ndarra
     return features.contiguous().half().cpu().numpy()
 
 
+def _to_tensor(pixels: np.ndarray, view: FeatureView) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(pixels[:, :, ::-1] if view.mirrored else pixels))
+
+
+def batch_encoder(
+    encoder: Encoder, config: CaptionerConfig, view: FeatureView, photos: int
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the fastest function that computes `encode` for batches of this number of photos in all."""
+    network = None
+    if choose_runtime("auto", photos) == "fast":
+        network = fast_encoder(encoder, config.image_size, view.stages)
+    if network is None:
+        return lambda pixels: encode(encoder, pixels, view)
+    return lambda pixels: network(_to_tensor(pixels, view)).half().numpy()
+
+
 def annotations_from(encoder: Encoder, features: Tensor, stages: int | None) -> Tensor:
     """Run the remaining stages of the encoder: cached features [B, ...] -> annotations [B, H, W, D]."""
     return features if stages is None else encoder.annotations(features, stages)
+
+
+class LastMaps:
+    """The last maps of a frozen encoder with two scales, kept in memory so that each photo's is computed once.
+
+    A photo takes 256 kB with the captioner that ships. A run with more than `MOST_LAST_MAPS` photos keeps no map.
+    """
+
+    def __init__(self, photos: int | None):
+        """photos: number of photos of the run; None to keep no map."""
+        self._keeps = photos is not None and photos <= MOST_LAST_MAPS
+        self._maps: dict[int, Tensor] = {}
+
+    def two_scales(self, encoder: Encoder, features: Tensor, stages: int, photos: Sequence[int]) -> TwoScales:
+        """Compute `Encoder.two_scales` for features [B, ...] of the photos at these positions."""
+        if not self._keeps or stages != encoder.spec.finer_stages:
+            return encoder.two_scales(features, stages)
+        missing = [index for index, photo in enumerate(photos) if photo not in self._maps]
+        if missing:
+            new_maps = encoder.two_scales(features[missing], stages).last.half()
+            self._maps |= {photos[index]: last for index, last in zip(missing, new_maps, strict=True)}
+        if not photos:  # a rank may have no photo of a batch
+            return encoder.two_scales(features, stages)
+        last = torch.stack([self._maps[photo] for photo in photos])
+        return TwoScales(last.to(features.dtype, memory_format=torch.channels_last), features)
 
 
 def fill_cache(
@@ -248,12 +290,13 @@ def fill_cache(
         return []
     chunks = [missing[start : start + ENCODE_BATCH] for start in range(0, len(missing), ENCODE_BATCH)]
     chunks += [[]] * (-len(chunks) % ranks.size)  # the same number for each rank
+    encode_batch = batch_encoder(encoder, config, view, len(missing))
     unreadable: list[ImageError] = []
     with tqdm(total=len(missing), desc=label, unit="photo", disable=not ranks.leads) as progress:
         for chunk in _read_chunks(chunks[ranks.rank :: ranks.size], config, unreadable):
             if chunk:
                 paths, pixels, sizes = zip(*chunk, strict=True)
-                cache.append(paths, encode(encoder, np.stack(pixels), view), sizes)
+                cache.append(paths, encode_batch(np.stack(pixels)), sizes)
             progress.update(int(ranks.sum(torch.tensor(len(chunk)))))
             on_progress("encoding", done=progress.n, total=len(missing))
     cache.refresh()

@@ -4,6 +4,7 @@ import argparse
 from dataclasses import replace
 
 import captioner
+from captioner.config import choose_runtime
 from captioner.ranks import Ranks
 from captioner.text.counting import counted
 from training.arguments import DECODING, read_data
@@ -12,6 +13,7 @@ from training.confidence.scores import summarise_confidence
 from training.data.boxes.readers.formats import read_boxes
 from training.data.records import read_records
 from training.evaluation.compare import compare as compare_captioners
+from training.evaluation.compare import count_photos
 from training.evaluation.evaluate import evaluate as evaluate_captioner
 from training.evaluation.metrics import METRICS
 from training.grounding.scores import in_one_line
@@ -47,7 +49,9 @@ def compare(options: argparse.Namespace, ranks: Ranks) -> int:
     on_progress = ProgressFile(options.output)
     data = read_data(options)
     replay = read_records(options.replay, seed=options.seed) if options.replay else None
-    captioners = {name: captioner.load(getattr(options, name), options.device, "exact") for name in ("new", "old")}
+    photos = count_photos(data, replay, options.seed)
+    runtime = choose_runtime("auto", photos)
+    captioners = {name: captioner.load(getattr(options, name), options.device, runtime) for name in ("new", "old")}
     result = compare_captioners(captioners, data, replay, options.output, options.seed, on_progress)
     for name, scores in result["scores"].items():
         if scores:

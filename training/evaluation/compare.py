@@ -65,6 +65,7 @@ def compare(
     make_folder(output / "photos")
     replay_comparison = None
     with one_meteor:
+        one_meteor.start()  # while the photos are captioned
         comparison = _compare_on(captioners, records, on_progress)
         if replay is not None:
             replay_records = sample(replay.split("val"), REPLAY_IMAGES, stream(seed, COMPARISON))
@@ -90,6 +91,12 @@ def held_out_photos(data: DataSet, seed: int) -> tuple[list[ImageRecord], str]:
     if len(test) >= ENOUGH_TO_TEST:
         return test, "test"
     return training_splits(data, FitOptions(seed=seed))[1], "val"
+
+
+def count_photos(data: DataSet, replay: DataSet | None, seed: int) -> int:
+    """Return the number of photos that each captioner captions in `compare`. Raises DataError."""
+    earlier = 0 if replay is None else min(REPLAY_IMAGES, len(replay.split("val")))
+    return len(held_out_photos(data, seed)[0]) + earlier
 
 
 def _compare_on(

@@ -202,8 +202,8 @@ class _Meteor(meteor.Meteor):
 class OneMeteor:
     """One METEOR process for all sets scored inside `with one_meteor:`.
 
-    Its start takes about eight seconds of CPU time. The process starts with the first set and ends when the last block
-    ends; blocks may be nested, and threads take turns.
+    Its start takes about eight seconds of CPU time. The process starts with the first set or by `start`, and ends when
+    the last block ends; blocks may be nested, and threads take turns.
     """
 
     def __init__(self) -> None:
@@ -211,13 +211,17 @@ class OneMeteor:
         self._blocks = 0
         self._scorer: _Meteor | None = None
 
+    def start(self) -> None:
+        """Start the process inside a block, ahead of the first set. Raises CaptionerError if Java is missing."""
+        with self._lock:
+            self._started()
+
     def compute_score(self, references: dict, hypotheses: dict) -> tuple[float, list[float]]:
         """Score inside a block. Raises CaptionerError if Java is missing or fails."""
         with self._lock:
-            if self._scorer is None:
-                self._scorer = _Meteor(find_java()).__enter__()
+            scorer = self._started()
             try:
-                return self._scorer.compute_score(references, hypotheses)
+                return scorer.compute_score(references, hypotheses)
             except CaptionerError:
                 self._stop()
                 raise
@@ -232,6 +236,11 @@ class OneMeteor:
             self._blocks -= 1
             if not self._blocks:
                 self._stop()
+
+    def _started(self) -> _Meteor:
+        if self._scorer is None:
+            self._scorer = _Meteor(find_java()).__enter__()
+        return self._scorer
 
     def _stop(self) -> None:
         scorer, self._scorer = self._scorer, None

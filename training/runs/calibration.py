@@ -19,6 +19,8 @@ def calibrate(
 ) -> None:
     """Give the captions of a bundle a confidence, learned from the validation photos, if it has none yet.
 
+    The captions are those of the fast runtime, as the service makes them, because there are also hundreds of drawn
+    pictures to encode.
     With too few photos the captioner gets no confidence model: that of the captioner that a run starts from would not
     fit the new one's captions.
     """
@@ -29,7 +31,7 @@ def calibrate(
         check_enough(len(records))
         on_progress("calibrating")
         by_data = [[records[position] for position in part.positions] for part in validator.parts]
-        model = calibrate_bundle(bundle, Captioner(load_bundle(bundle), device), by_data)
+        model = calibrate_bundle(bundle, Captioner(load_bundle(bundle), device, "fast"), by_data)
     except NotLearnable as reason:
         tqdm.write(str(reason))
     else:

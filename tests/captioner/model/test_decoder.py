@@ -8,6 +8,7 @@ import torch
 
 from captioner.config import CaptionerConfig
 from captioner.model.decoder import Decoder, DecoderState
+from captioner.model.encoders import TwoScales
 
 ANNOTATIONS = (3, 6, 7)  # [B, L, D]
 
@@ -268,6 +269,18 @@ def test_a_new_decoder_has_open_forget_gates():
     """The forget gate's bias starts at one, the others at zero."""
     bias = Decoder(CaptionerConfig(hidden_dim=5), 7, 12).embedding_to_lstm.bias
     assert bias.tolist() == [0.0] * 5 + [1.0] * 5 + [0.0] * 10
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_maps_of_two_scales_give_the_same_words_as_their_annotations(make_decoder, kind):
+    decoder = make_decoder(words=8, **kind)
+    generator = torch.Generator().manual_seed(4)
+    maps = TwoScales(torch.randn(3, 5, 1, 2, generator=generator), torch.randn(3, 2, 2, 4, generator=generator))
+    tokens = torch.randint(4, 12, (3, 2, 4), generator=generator)
+    output, expected = decoder(maps, tokens), decoder(maps.annotations(), tokens)
+    torch.testing.assert_close(output.logits, expected.logits)
+    torch.testing.assert_close(output.alphas, expected.alphas)
 
 
 @torch.no_grad()

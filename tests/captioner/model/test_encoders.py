@@ -10,7 +10,7 @@ from torch import nn
 from captioner.errors import ConfigError
 from captioner.images.fitting import fit_image
 from captioner.images.photo import open_image
-from captioner.model.encoders import ENCODERS, Encoder, encoder_spec, pretrained_network
+from captioner.model.encoders import ENCODERS, Encoder, TwoScales, encoder_spec, pretrained_network
 from captioner.model.weights import tensors_sha256
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -60,6 +60,28 @@ def test_two_scales_concatenate_the_last_map_and_the_finer_one():
     for stages in (2, spec.finer_stages):  # what a cache may hold
         resumed = encoder.annotations(encoder.features(noise(64), stages), stages)
         torch.testing.assert_close(resumed, both, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("finer_grid", [(4, 6), (3, 5)], ids=["even", "odd"])
+def test_maps_apart_give_the_same_as_the_annotations_that_they_are_joined_to(finer_grid):
+    generator = torch.Generator().manual_seed(1)
+    maps = TwoScales(torch.randn(2, 5, 2, 3, generator=generator), torch.randn(2, 4, *finer_grid, generator=generator))
+    annotations = maps.annotations()
+    assert annotations.shape == (2, finer_grid[0] * finer_grid[1], 9) and maps.channels == 9
+    torch.testing.assert_close(annotations, maps.join().permute(0, 2, 3, 1).flatten(1, 2), rtol=0, atol=0)
+    torch.testing.assert_close(maps.mean(), annotations.mean(dim=1))
+    layer = nn.Linear(9, 3)
+    torch.testing.assert_close(maps.project(layer), layer(annotations))
+
+
+@torch.no_grad()
+def test_both_scales_apart_are_those_of_the_annotations():
+    spec = ENCODERS["efficientnet_lite0"]
+    encoder = Encoder(spec, scales=2).eval()
+    for stages in (2, spec.finer_stages):
+        maps = encoder.two_scales(encoder.features(noise(64), stages), stages)
+        assert maps.last.shape[-2:] == (2, 2) and maps.finer.shape[-2:] == (4, 4)
+        torch.testing.assert_close(maps.annotations(), encoder(noise(64)).flatten(1, 2), atol=1e-4, rtol=1e-4)
 
 
 def test_an_encoder_without_a_finer_map_has_one_scale():

@@ -228,6 +228,8 @@ def test_an_unknown_runtime_is_refused(tiny_bundle):
 def test_bfloat16_support_of_the_cpu_is_detected(monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": False})
     assert not inference.multiplies_bfloat16(CPU)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True, "avx512_bf16": True})
+    assert not inference.multiplies_bfloat16(CPU), "slower than float32"
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "amx_bf16": True})
     assert inference.multiplies_bfloat16(CPU)
 

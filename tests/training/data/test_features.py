@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,9 +10,19 @@ import torch
 from PIL import Image, ImageOps
 
 from captioner.errors import ImageError
-from captioner.model.encoders import Encoder, encoder_spec
+from captioner.model import runtime
+from captioner.model.encoders import Encoder, TwoScales, encoder_spec
 from training.data import features
-from training.data.features import FeatureCache, FeatureView, annotations_from, encode, fill_cache, open_cache
+from training.data.features import (
+    FeatureCache,
+    FeatureView,
+    LastMaps,
+    annotations_from,
+    batch_encoder,
+    encode,
+    fill_cache,
+    open_cache,
+)
 
 WHOLE = FeatureView(None)
 
@@ -123,6 +134,27 @@ def test_the_size_of_a_photo_is_stored(open_it, encoder, three_stages_config, ph
     assert wide in again
     frame = again.frame(wide, "crop")
     assert (frame.width, frame.height, frame.seen_box) == (90, 30, (30.0, 0.0, 60.0, 30.0))
+
+
+@pytest.mark.parametrize("view", [WHOLE, FeatureView(2), FeatureView(2, mirrored=True)])
+def test_many_photos_are_encoded_by_a_faster_network_that_computes_the_same(
+    encoder, three_stages_config, photos, monkeypatch, view
+):
+    monkeypatch.setattr(features, "multiplies_bfloat16", lambda device: False)
+    monkeypatch.setattr(runtime, "multiplies_bfloat16", lambda device: False)
+    pixels = pixels_of(photos).numpy()
+    exact = encode(encoder, pixels, view)
+    monkeypatch.setattr(features, "encode", lambda *_: pytest.fail("ran torch"))
+    rows = batch_encoder(encoder, three_stages_config, view, 100)(pixels)
+    assert rows.dtype == np.float16 and rows.shape == exact.shape
+    np.testing.assert_allclose(rows, exact, rtol=0, atol=2e-3 * np.abs(exact).max())
+
+
+def test_few_photos_are_encoded_by_torch(encoder, three_stages_config, photos, monkeypatch):
+    monkeypatch.setattr(features, "fast_encoder", lambda *_: pytest.fail("prepared a network for 99 photos"))
+    pixels = pixels_of(photos).numpy()
+    rows = batch_encoder(encoder, three_stages_config, WHOLE, 99)(pixels)
+    np.testing.assert_array_equal(rows, encode(encoder, pixels, WHOLE))
 
 
 def test_only_new_and_changed_photos_are_encoded(open_it, encoder, three_stages_config, photos, monkeypatch):
@@ -283,3 +315,39 @@ def test_incomplete_rows_of_another_run_shift_no_rows(tmp_path):
     cache.append(photos[1:], rows[1:])
     assert np.array_equal(cache.read(photos), rows)
     assert np.array_equal(FeatureCache(tmp_path / "cache", [2]).read(photos), rows)
+
+
+class Halving:
+    """Stands in for an encoder with two scales, whose last map has half the side of the finer one."""
+
+    spec = SimpleNamespace(finer_stages=3)
+
+    def __init__(self):
+        self.encoded = 0
+
+    def two_scales(self, finer, stages):
+        self.encoded += len(finer)
+        return TwoScales(torch.nn.functional.avg_pool2d(finer, 2), finer)
+
+
+def maps_of(last_maps, encoder, finer, photos, stages=3):
+    maps = last_maps.two_scales(encoder, finer[photos], stages, tuple(photos))
+    torch.testing.assert_close(maps.annotations(), Halving().two_scales(finer[photos], 3).annotations())
+    return maps
+
+
+def test_the_last_map_of_a_photo_is_computed_once():
+    finer = torch.randint(-8, 8, (5, 2, 4, 4)).float()  # whose means are exact in 16 bits
+    last_maps, encoder = LastMaps(5), Halving()
+    for photos in ([3, 0], [0, 1, 3], [4, 2], [2, 1, 0, 3, 4], []):
+        maps_of(last_maps, encoder, finer, photos)
+    assert encoder.encoded == 5
+
+
+@pytest.mark.parametrize(("photos", "stages"), [(None, 3), (features.MOST_LAST_MAPS + 1, 3), (5, 2)])
+def test_last_maps_are_computed_each_time_for_mirror_images_many_photos_or_earlier_stages(photos, stages):
+    finer = torch.randint(-8, 8, (2, 2, 4, 4)).float()
+    last_maps, encoder = LastMaps(photos), Halving()
+    for _ in range(2):
+        maps_of(last_maps, encoder, finer, [0, 1], stages)
+    assert encoder.encoded == 4

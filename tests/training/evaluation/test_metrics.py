@@ -131,6 +131,11 @@ def test_sets_scored_within_one_block_share_a_process(monkeypatch):
     assert (len(starts), len(ends)) == (1, 1)
     score_captions({1: "a dog"}, {1: ["a dog"]})
     assert (len(starts), len(ends)) == (2, 2)
+    with one_meteor:
+        one_meteor.start()
+        assert (len(starts), len(ends)) == (3, 2), "starts ahead of the first set"
+        score_captions({1: "a dog"}, {1: ["a dog"]})
+    assert (len(starts), len(ends)) == (3, 3)
 
 
 def test_scoring_prints_nothing(capfd, monkeypatch):
