@@ -218,7 +218,10 @@ def _choose_options(
         folder = service.settings.home
         return training_process.chosen_options(request, data.root, bundle, folder, service.run_training)
     except DataError as error:
-        raise ConfigError(str(error)) from error
+        message = str(error)
+        if bundle is not None:  # the message must not reveal the server's folders
+            message = message.replace(str(bundle), f"model version {request['start']}")
+        raise ConfigError(message) from error
 
 
 def _document(service: CaptionService, training: Training, brief: bool = False) -> TrainingDocument:

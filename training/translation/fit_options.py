@@ -15,12 +15,12 @@ from training.translation.start import Start, unknown_notes
 
 def check(options: argparse.Namespace) -> int:
     """Print the training options that `fit-translator` would use; on standard error, what it would leave out."""
-    start = Start.read(options)
-    translator_config(options, {}, start)  # refuses what the run would refuse
+    start, stored = Start.read(options), stored_run(options)
+    translator_config(options, stored, start)  # refuses what the run would refuse
     text = read_parallel(options.data, options.source, options.target)
     for split in ("train", "val"):
         text.split(split)
-    chosen = translator_options(options, stored_run(options).get("options"), start)
+    chosen = translator_options(options, stored.get("options"), start)
     notes = unknown_notes(text.split("train"), start.source, start.target) if start else ()
     print(*text.notes, *notes, sep="\n", file=sys.stderr)
     print(json.dumps(chosen.to_json(), indent=1))

@@ -211,7 +211,7 @@ def test_trainings_of_the_wrong_kind_are_refused(client):
     photos = response.json()["id"]
     requests = {
         "replay is for captioners": [{"dataset": text, "replay": photos}],
-        "--source-pieces 60 contradicts": [{"dataset": text, "options": OPTIONS}],
+        "--source-pieces 60 contradicts model version built-in, which": [{"dataset": text, "options": OPTIONS}],
         "replay is parallel text": [{"dataset": photos, "replay": text}],
         "unknown option mirror": [{"dataset": text, "options": {"mirror": True}}],
         "epochs must be": [{"dataset": text, "options": {"epochs": 0}}],
