@@ -68,7 +68,7 @@ def report(results: Results) -> str:
     memory = [
         ("when ready", results.ready_mb),
         (f"after {results.photos:,} photos", results.used_mb),
-        ("with its training worker", results.all_mb),
+        ("of all its processes then, shared pages once", results.all_mb),
     ]
     load = [(results.clients, results.per_second, results.median_ms, results.p95_ms)]
     return "\n\n".join(
