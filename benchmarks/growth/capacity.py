@@ -108,7 +108,7 @@ def _folders(memory: Any, machine: Machine) -> list[Cells]:
         (what, f"{figure(rate)} photos/s", _division(rate), f"{machines(rate):,}"),
         ("folders: captions.jsonl", f"{figure(size)} bytes a line", f"{PHOTOS_A_DAY:,} x {figure(size)} bytes",
          f"{figure(disk)} GB a day"),
-        ("folders: memory of a machine", f"{figure(memory.curve.points[-1].y.most)} MB", "flat, see above",
+        ("folders: memory of a machine", f"{figure(memory.curve.points[-1].y.most)} MB", "the most at the last point",
          f"{figure(memory.curve.points[-1].y.most / 1000)} GB"),
     ]  # fmt: skip
 

@@ -28,8 +28,8 @@ FIRST = 100
 """Photos at the first point."""
 STEPS = 1, 2, 5
 """Points are these, times powers of ten."""
-QUICK_PHOTOS = 96
-QUICK_MARKS = (16, 48)
+QUICK_PHOTOS = 24
+QUICK_MARKS = (8, 16)
 LINKS = 10_000
 """Links to one file: file systems have a limit."""
 INTERVAL = 0.05
