@@ -38,7 +38,9 @@ export function createCell(number, actions) {
     const stored = await actions.save(photo, value, version);
     saving = false;
     node.classList.remove("saving");
+    const typed = text.value;
     if (stored) accept(stored);
+    if (stored && typed.trim() !== value) text.value = typed; // typed while it was stored
     return Boolean(stored);
   }
 
