@@ -226,10 +226,9 @@ def test_a_long_upload_fills_the_page_of_the_collection_and_can_be_stopped(visit
 
 
 def test_a_collection_is_completed_after_its_tab_was_closed_while_it_sent(visit, running):
-    page, files = visit("/collections", running.client), drawn_photos(FIRST + 4)
-    page.route(
-        "**/api/collections/*/photos", lambda request: None if request.request.method == "POST" else request.continue_()
-    )
+    page, files, held = visit("/collections", running.client), drawn_photos(FIRST + 4), []
+    route = "**/api/collections/*/photos"
+    page.route(route, lambda request: held.append(request) if request.request.method == "POST" else request.continue_())
     page.locator("#file").set_input_files(files)
     expect(page.locator('.cell-photo[data-state="captioned"]')).to_have_count(FIRST)
     context = page.context
