@@ -252,20 +252,21 @@ def test_a_long_upload_fills_the_page_of_the_collection_and_can_be_stopped(visit
     expect(cells(page)).to_have_count(len(files))
 
 
-def test_a_tab_that_is_closed_while_it_sends_leaves_what_it_sent(visit, running):
-    page = visit("/collections", running.client)
-    page.route(
-        "**/api/collections/*/photos", lambda request: None if request.request.method == "POST" else request.continue_()
-    )
-    page.locator("#file").set_input_files(drawn_photos(FIRST + 4))
+def test_a_collection_is_completed_after_its_tab_was_closed_while_it_sent(visit, running):
+    page, files, held = visit("/collections", running.client), drawn_photos(FIRST + 4), []
+    route = "**/api/collections/*/photos"
+    page.route(route, lambda request: held.append(request) if request.request.method == "POST" else request.continue_())
+    page.locator("#file").set_input_files(files)
     expect(page.locator('.cell-photo[data-state="captioned"]')).to_have_count(FIRST)
     context = page.context
     page.close()
     page = context.new_page()
     page.goto(f"{running.url.rstrip('/')}/collections")
     page.locator("#mine a").first.click()
-    expect(cells(page)).to_have_count(FIRST)
-    expect(page.locator("#progress-text")).to_have_text(f"{FIRST} photos")
+    expect(cells(page).nth(FIRST - 1)).to_be_visible()
+    page.locator("#file").set_input_files(files)
+    expect(page.locator("#notice")).to_contain_text("photos were here already.")
+    expect(cells(page)).to_have_count(len(files))
 
 
 def test_files_that_are_no_photos_are_named(visit, running):
