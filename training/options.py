@@ -22,10 +22,10 @@ PRESETS = {
 }
 """Length of training: minutes for a few hundred photos on a small machine, or until it stops improving."""
 
-QUICK_EPOCHS = ((100_000, 8), (400_000, 4))
+QUICK_EPOCHS = ((100_000, 12), (400_000, 6))
 """Size of the training captions in running words -> epochs of the preset quick below that size, if the run starts from
 a captioner; above, `FEWEST_QUICK_EPOCHS`. An epoch of more photos has more steps."""
-FEWEST_QUICK_EPOCHS = 2
+FEWEST_QUICK_EPOCHS = 3
 
 TRANSLATOR_PRESETS = {
     "quick": {"epochs": 40, "patience": 10, "batch_size": 16, "validation_pairs": 200},
@@ -45,7 +45,7 @@ SMALL_DATA = {"batch_size": 8, "least_batches": 50, "min_count": 2, "warmup_step
 """Defaults of every run that starts from a captioner, with a few hundred photos rather than thousands."""
 
 WITH_REPLAY = {"learning_rate": 1e-3, "distillation_weight": 0.0}
-WITHOUT_REPLAY = {"learning_rate": 7e-4, "distillation_weight": 1.0}
+WITHOUT_REPLAY = {"learning_rate": 5e-4, "distillation_weight": 1.0}
 """Defaults against forgetting: with earlier photos mixed in, or else smaller steps with distillation."""
 
 NEW_LANGUAGE = {"learning_rate": 1e-3, "distillation_weight": 0.0}

@@ -82,7 +82,7 @@ def test_a_phase_without_epochs_is_left_out():
 
 def test_given_options_override_the_preset_and_the_preset_overrides_the_defaults():
     quick = choose_options({}, "quick", start_options={})
-    assert quick.patience == PRESETS["quick"]["patience"] and quick.distillation_weight > 0
+    assert quick.epochs == PRESETS["quick"]["epochs"] and quick.distillation_weight > 0
     assert choose_options({"epochs": 3}, "quick", {}).epochs == 3
     assert choose_options({"distillation_weight": 0.0}, "quick", {}).distillation_weight == 0
     assert choose_options({}, "thorough", {}, replay=True).distillation_weight == 0
@@ -97,9 +97,9 @@ def test_the_minimum_count_of_words_follows_the_size_of_the_captions():
     assert choose_options({"min_count": 1}, running_words=6_000_000).min_count == 1
 
 
-def test_quick_training_from_a_captioner_has_fewer_epochs_of_more_captions():
+def test_quick_training_from_a_captioner_has_fewer_epochs_of_many_captions():
     sizes = (None, 60, 99_999, 100_000, 399_999, 400_000, 6_000_000)
-    assert [choose_options({}, "quick", {}, running_words=size).epochs for size in sizes] == [8, 8, 8, 4, 4, 2, 2]
+    assert [choose_options({}, "quick", {}, running_words=size).epochs for size in sizes] == [12, 12, 12, 6, 6, 3, 3]
     assert {choose_options({}, "quick", running_words=size).epochs for size in sizes} == {PRESETS["quick"]["epochs"]}
     thorough = {choose_options({}, "thorough", {}, running_words=size).epochs for size in sizes}
     assert thorough == {PRESETS["thorough"]["epochs"]}
@@ -115,7 +115,7 @@ def test_resuming_a_quick_training_keeps_its_length_and_its_words():
 def test_the_weight_of_the_penalty_is_kept_from_the_start_captioner():
     earlier = {"doubly_stochastic_weight": 0.3, "epochs": 4}
     options = choose_options({}, "quick", earlier)
-    assert (options.doubly_stochastic_weight, options.epochs) == (0.3, 8)
+    assert (options.doubly_stochastic_weight, options.epochs) == (0.3, PRESETS["quick"]["epochs"])
     assert choose_options({"doubly_stochastic_weight": 0.0}, "quick", earlier).doubly_stochastic_weight == 0
 
 
@@ -129,7 +129,7 @@ def test_another_language_is_trained_without_distillation():
         options = choose_options({}, "quick", **{"start_options": {}} | kind)
         return options.learning_rate, options.distillation_weight
 
-    assert chosen(new_words=0.4) == (7e-4, 1.0)
+    assert chosen(new_words=0.4) == (5e-4, 1.0)
     assert chosen(new_words=0.6) == (1e-3, 0.0)
     assert chosen(new_words=0.6, start_options=None)[1] == 0.0
     assert chosen(new_words=0.6, replay=True) == (1e-3, 0.0)
