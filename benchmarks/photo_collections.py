@@ -270,7 +270,7 @@ def export(service: Service, collection: str, name: str) -> Export:
                 first = first or time.perf_counter()
                 size += len(chunk)
         ended_at = time.perf_counter()
-    return Export(name, round(first - started_at, 3), round(ended_at - started_at, 3), round(size / 1e6, 2))
+    return Export(name, round(first - started_at, 3), round(ended_at - started_at, 3), round(size / 1e6, 6))
 
 
 def _client(service: Service) -> httpx.Client:
