@@ -48,7 +48,13 @@ def check_accessible(page: Page) -> None:
 
 def check_fits(page: Page) -> None:
     """Check that nothing scrolls sideways."""
-    assert page.evaluate("() => document.documentElement.scrollWidth") <= page.viewport_size["width"]
+    width = page.viewport_size["width"]
+    if page.evaluate("() => document.documentElement.scrollWidth") > width:
+        beyond = "all.filter((one) => one.getBoundingClientRect().right > width)"
+        elements = page.locator("body *").evaluate_all(
+            f"(all, width) => {beyond}.map((one) => one.cloneNode().outerHTML)", width
+        )
+        raise AssertionError(f"wider than the screen: {elements}")
 
 
 def choose(page: Page, photo: Path) -> None:
@@ -78,6 +84,12 @@ def words_of(page: Page) -> list[str]:
 def document_of(page: Page, client: httpx.Client) -> dict:
     """Return the API's document of the shown caption."""
     return client.get(f"/api/captions/{urlsplit(page.url).fragment}").raise_for_status().json()
+
+
+def shown_maps(document: dict) -> np.ndarray:
+    """Return the maps that a page shows for the words of a caption: float64 [words, rows, columns]."""
+    maps = document["alphas"]["maps"]
+    return np.array([word["label_map"] or maps[index] for index, word in enumerate(document["words"])])
 
 
 def heat_on(page: Page) -> np.ndarray:

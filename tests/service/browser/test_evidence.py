@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 from captioner.overlays import heat_map
 from tests.service.browser.test_heat import frame_of
 from tests.service.browser.test_looks import PHONE, check_accessible, check_fits
-from tests.support.visits import DOGS, EXAMPLES, away, caption, document_of, heat_on, screenshot, words_of
+from tests.support.visits import DOGS, EXAMPLES, away, caption, document_of, heat_on, screenshot, shown_maps, words_of
 
 LOOKED, SPEAKS = "Attention", "Why this word"
 ASKED = re.compile(r"/api/captions/[0-9a-f]{32}/evidence")
@@ -79,7 +79,7 @@ def test_words_show_their_occlusion_maps_and_name_them(page, shipped):
     word = document["words"][index]
     page.locator(".word").nth(index).click()
     away(page)
-    check_heat(page, shipped, np.array(document["alphas"]["maps"][index]))
+    check_heat(page, shipped, shown_maps(document)[index])
     expect_attention(page)
     choose_evidence(page)
     check_heat(page, shipped, maps[index])
@@ -92,7 +92,7 @@ def test_words_show_their_occlusion_maps_and_name_them(page, shipped):
     screenshot(page, "evidence")
     page.get_by_label(LOOKED, exact=True).check()
     expect(page.locator("#status")).to_have_text("Each word now shows its attention map.")
-    check_heat(page, shipped, np.array(document["alphas"]["maps"][index]))
+    check_heat(page, shipped, shown_maps(document)[index])
     expect_attention(page)
     expect(says).not_to_contain_text(text)
     expect(page.get_by_role("group", name="each shows its attention map")).to_be_visible()

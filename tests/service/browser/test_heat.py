@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from captioner.images.fitting import ImageFrame
 from captioner.overlays import heat_map, overlay
-from tests.support.visits import DOGS, EXAMPLES, away, caption, document_of, heat_on, screenshot
+from tests.support.visits import DOGS, EXAMPLES, away, caption, document_of, heat_on, screenshot, shown_maps
 
 OPACITY = 0.6
 
@@ -47,9 +47,7 @@ def check_heat(page: Page, document: dict, index: int, smooth: bool) -> None:
     """Compare the canvas with the captioner's own overlay of that word."""
     pixels = heat_on(page).astype(float)
     height, width = pixels.shape[:2]
-    word = document["words"][index]
-    shown = document["alphas"]["maps"][index] if word["map_of"] == "attention" else word["label_map"]
-    frame, alpha = frame_of(document), np.array(shown, dtype=np.float32)
+    frame, alpha = frame_of(document), shown_maps(document)[index].astype(np.float32)
     expected = heat_map(alpha, frame, (width, height), smooth)  # [height, width]
     np.testing.assert_allclose(pixels[:, :, 3] / 255, OPACITY * expected**0.75, atol=0.02)
     photo = Image.new("RGB", (frame.width, frame.height))  # black, so that only the overlay's own colour remains

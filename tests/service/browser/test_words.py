@@ -12,6 +12,7 @@ from tests.support.visits import (
     document_of,
     heat_on,
     screenshot,
+    shown_maps,
     wait_for_caption,
     words_of,
 )
@@ -108,7 +109,7 @@ def warmths(page: Page) -> list[float]:
 
 
 def test_pointing_at_a_location_highlights_the_words_that_attended_to_it(page, shipped):
-    maps = np.array(document_of(page, shipped)["alphas"]["maps"])  # [words, rows, columns]
+    maps = shown_maps(document_of(page, shipped))  # [words, rows, columns]
     row, column = np.unravel_index(maps[2].argmax(), maps[2].shape)
     box = page.locator("#places").bounding_box()
     page.mouse.move(
@@ -132,7 +133,7 @@ def test_pointing_at_a_location_highlights_the_words_that_attended_to_it(page, s
 
 
 def test_locations_are_reachable_by_arrow_keys(page, shipped):
-    maps = np.array(document_of(page, shipped)["alphas"]["maps"])
+    maps = shown_maps(document_of(page, shipped))
     page.locator("#places").focus()
     page.keyboard.press("ArrowUp")  # moves to the middle
     page.keyboard.press("ArrowUp")

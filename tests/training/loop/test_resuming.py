@@ -360,7 +360,7 @@ def test_every_other_part_of_a_runs_identity_is_refused(copy_stopped_run, tmp_pa
     assert stored.keys() - {"options", "captioner", "decoding"} == IDENTITY.keys()
     assert compare_runs(stored, stored, "cross_entropy", tmp_path) == {}
     for name, value in IDENTITY.items():
-        with pytest.raises(ConfigError, match="is of a run with .*: resume with the data and the captioner of that"):
+        with pytest.raises(ConfigError, match="is of a run with .*: resume with the data, and the captioner or"):
             compare_runs(stored, stored | {name: value}, "cross_entropy", tmp_path)
 
 
