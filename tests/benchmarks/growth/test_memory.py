@@ -35,5 +35,5 @@ def test_links_are_photos_of_the_same_bytes(tmp_path, monkeypatch):
 
 
 def test_a_run_that_fails_is_reported_with_its_message(tmp_path):
-    with pytest.raises(RuntimeError, match="did not caption all photos: .*does not exist"):
+    with pytest.raises(RuntimeError, match=r"(?s)did not caption all photos: .*does not exist"):
         bulk_run(tmp_path / "missing", tmp_path / "captions.jsonl", 5)

@@ -10,7 +10,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 import captioner
-from captioner.captioner import Captioner
+from captioner.captioner import Caption, Captioner
 from tests.support.visits import (
     DOGS,
     EXAMPLES,
@@ -21,6 +21,14 @@ from tests.support.visits import (
     wait_for_caption,
     words_of,
 )
+
+
+def beginning_of(caption: Caption, words: int) -> Caption:
+    """Return the first words of a caption, with their figures."""
+    fields = ("words", "tokens", "alphas", "gates", "word_log_probs", "word_labels", "word_confidences")
+    label_maps = {index: label_map for index, label_map in caption.label_maps.items() if index < words}
+    figures = {name: getattr(caption, name)[:words] for name in fields}
+    return dataclasses.replace(caption, **figures, label_maps=label_maps)
 
 
 class SteppedCaptioner(Captioner):
@@ -41,7 +49,7 @@ class SteppedCaptioner(Captioner):
             for image, (best, *_) in enumerate(captions):
                 for end in range(1, len(best.words) + 1):
                     self._wait(end)
-                    on_words(image, dataclasses.replace(best, words=best.words[:end]))
+                    on_words(image, beginning_of(best, end))
             self._wait(math.inf)
         return captions
 
