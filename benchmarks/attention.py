@@ -21,6 +21,7 @@ from typing import Any
 from captioner.bundle.bundle import load_bundle
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.errors import CaptionerError
+from captioner.files import read_json, write_json
 from captioner.model.allocator import keep_freed_memory
 from training.captioning import fit
 from training.data.boxes.box_set import BoxSet
@@ -110,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     options.output.mkdir(parents=True, exist_ok=True)
     values = {"results": [asdict(result) for result in results], "seconds_per_1000_photos": seconds}
-    (options.output / "results.json").write_text(json.dumps(values, indent=1) + "\n")
+    write_json(options.output / "results.json", values, indent=1)
     print(table(results, seconds))
     return 0
 
@@ -140,14 +141,14 @@ def score_variant(variant: Variant, seed: int, data: DataSet, boxes: BoxSet, opt
     output = options.output / f"{name}-{seed}"
     result_path = output / "result.json"
     if result_path.is_file():
-        return Result(**json.loads(result_path.read_text()))
+        return Result(**read_json(result_path))
     print(f"{variant.name}, seed {seed}", file=sys.stderr)
     training = {"epochs": options.epochs, "seed": seed, "validation_images": options.validation_photos}
     bundle = train_variant(variant, limit_photos(data, options.photos), boxes, output, options, **training)
     scores = load_bundle(bundle).metrics["validation"]
     figures = (scores[name] for name in ("CIDEr", "Bleu_4", "attention_correctness", "pointing"))
     result = Result(variant.name, seed, *figures)
-    result_path.write_text(json.dumps(asdict(result)) + "\n")
+    write_json(result_path, asdict(result))
     return result
 
 

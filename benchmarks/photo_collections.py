@@ -10,7 +10,6 @@ browser share the machine, so nothing else should be running.
 import argparse
 import contextlib
 import io
-import json
 import sys
 import tempfile
 import threading
@@ -34,6 +33,7 @@ from captioner.bulk.options import BulkOptions
 from captioner.bulk.run import BulkEvents, caption_in_bulk
 from captioner.captioner import Captioner
 from captioner.exports import EXPORT_FORMATS
+from captioner.files import write_json
 from captioner.images.finding import IMAGE_EXTENSIONS
 from captioner.ranks import ALONE
 from service.settings import Settings
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(report(figures))
     if options.output:
         options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(json.dumps(figures, indent=1) + "\n")
+        write_json(options.output, figures, indent=1)
     return 0
 
 

@@ -9,7 +9,6 @@ HTTP. Clients and service share the machine, so results are those of a machine t
 import argparse
 import contextlib
 import http.client
-import json
 import os
 import re
 import subprocess
@@ -28,6 +27,7 @@ import psutil
 
 from benchmarks.examples import example_photos
 from benchmarks.machine import machine
+from captioner.files import write_json
 
 ROOT = Path(__file__).parents[1]
 START_SECONDS = 120
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(report(figures))
     if options.output:
         options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(json.dumps(figures, indent=1) + "\n")
+        write_json(options.output, figures, indent=1)
     return 0
 
 

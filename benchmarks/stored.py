@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import Machine
+from captioner.files import read_json, write_json
 
 FILE = "results.json"
 
@@ -23,7 +24,7 @@ class StoredResults:
         self._path = folder / FILE
         self._values: dict[str, Any] = {"machine": asdict(machine), "quick": quick, "sections": {}}
         try:
-            earlier = json.loads(self._path.read_text())
+            earlier = read_json(self._path)
             same = all(earlier[key] == json.loads(json.dumps(self._values[key])) for key in ("machine", "quick"))
             self._values["sections"] = dict(earlier["sections"]) if same else {}
         except (OSError, ValueError, KeyError, TypeError):  # there are none, or those of another version
@@ -37,7 +38,7 @@ class StoredResults:
         """Write the results of a section, a dataclass."""
         self._values["sections"][name] = asdict(results)
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._path.write_text(json.dumps(self._values, indent=1) + "\n")
+        write_json(self._path, self._values, indent=1)
 
     def get(self, name: str, kind: Any) -> Any:
         """Return the results of a section as the dataclass `kind`; None if there are none."""
