@@ -19,9 +19,9 @@ class Curve:
     """Cost against size, and the straight line through the medians."""
 
     x: str
-    """What varies, with its unit."""
+    """Label of the size that varies, with its unit."""
     y: str
-    """What it costs, with its unit."""
+    """Label of the cost, with its unit."""
     points: tuple[Point, ...]
     line: Line
     logarithmic: bool = False

@@ -26,7 +26,7 @@ from captioner.captioner import Captioner
 TITLE = "Photos per second against replicas"
 
 BATCH_SIZE = 8
-"""Of each replica: the default."""
+"""Default of CAPTIONER_BATCH_SIZE, which every replica uses."""
 
 
 @dataclass(frozen=True)

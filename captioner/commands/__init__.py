@@ -1,1 +1,1 @@
-"""What every command needs: arguments from options, errors for missing packages, a quick start."""
+"""Parts that all commands share: arguments from options, errors for missing packages, a quick start."""

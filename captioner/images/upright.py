@@ -18,7 +18,7 @@ UPRIGHT = {
 EXCHANGES_SIDES = (
     Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90
 )  # fmt: skip
-"""Those that make a photo's width its height."""
+"""Transpositions that swap the width and the height of a photo."""
 
 
 def orientation_of(image: Image.Image) -> int:

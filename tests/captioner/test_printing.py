@@ -1,4 +1,4 @@
-"""What is printed fits every terminal, and pictures have names of their own."""
+"""The printed output fits every terminal, and every picture has a unique name."""
 
 import io
 import json

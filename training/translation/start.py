@@ -29,7 +29,7 @@ NOTHING_KNOWN = (
 
 @dataclass(frozen=True)
 class Start:
-    """What a run keeps of the translator that it starts from, besides the weights."""
+    """Settings that a run takes over from the translator that it starts from, besides the weights."""
 
     folder: Path
     source: Subwords

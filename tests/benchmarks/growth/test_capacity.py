@@ -1,4 +1,4 @@
-"""What 10 million photos a day need follows from the measured figures."""
+"""The machines for 10 million photos a day are computed from the measured figures."""
 
 import pytest
 
