@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from captioner.errors import TextError
 from captioner.model.devices import choose_device
 from captioner.translation.alignment import merge_pieces, onto_words, through_photo
 from captioner.translation.bundle import TranslatorBundle
-from captioner.translation.config import MAX_PIECES
+from captioner.translation.config import MAX_PIECES, max_translated_pieces
 from captioner.translation.subwords import Subwords
 
 
@@ -109,12 +110,15 @@ class Translator:
         # Sentences of one length share a batch: padding costs time.
         order = sorted(filter(sources.__getitem__, range(len(sources))), key=lambda index: len(sources[index]))
         found = {index: [empty_translation()] for index, source in enumerate(sources) if not source}
-        for start in range(0, len(order), batch_size):
-            indices = order[start : start + batch_size]
-            batch = self._translate(
-                [texts[index] for index in indices], [sources[index] for index in indices], options or self.decoding
-            )
-            found |= dict(zip(indices, batch, strict=True))
+        options = options or self.decoding
+        for most, group in groupby(order, key=lambda index: max_translated_pieces(len(sources[index]))):
+            bounded, similar = replace(options, max_words=min(options.max_words, most)), list(group)
+            for start in range(0, len(similar), batch_size):
+                indices = similar[start : start + batch_size]
+                batch = self._translate(
+                    [texts[index] for index in indices], [sources[index] for index in indices], bounded
+                )
+                found |= dict(zip(indices, batch, strict=True))
         yield from (found[index] for index in range(len(sources)))
 
     def translate_captions(
@@ -183,10 +187,14 @@ class Translator:
 def encode_sentence(text: str, source: Subwords, language: str) -> list[int]:
     """Return the ids of a sentence's pieces.
 
+    A text in capitals is read in lower case if it has fewer pieces there: "A DOG RUNS", but not "NASA" where this is
+    one piece.
     source: pieces of the language to read. language: its code, for errors. Raises TextError, as `Translator.encode`
     does.
     """
     tokens = source.encode(text)
+    if text.isupper():
+        tokens = min(tokens, source.encode(_lower_case(text)), key=len)
     if not tokens:
         raise TextError("there is no text to translate: give a sentence")
     if len(tokens) > MAX_PIECES:
@@ -200,6 +208,11 @@ def encode_sentence(text: str, source: Subwords, language: str) -> list[int]:
             " of the text"
         )
     return tokens
+
+
+def _lower_case(text: str) -> str:
+    """Return a text in lower case; characters whose lower case is longer stay, as words are shown by position."""
+    return "".join(lower if len(lower := character.lower()) == 1 else character for character in text)
 
 
 def can_read(text: str, source: Subwords) -> bool:

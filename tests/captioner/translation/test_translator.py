@@ -9,8 +9,9 @@ import torch
 
 from captioner.errors import ConfigError, TextError
 from captioner.text.vocabulary import END
-from captioner.translation.config import MAX_PIECES, TRANSLATION
-from captioner.translation.translator import Translator
+from captioner.translation.config import MAX_PIECES, TRANSLATION, max_translated_pieces
+from captioner.translation.subwords import Subwords
+from captioner.translation.translator import Translator, encode_sentence
 
 SENTENCES = ["A dog runs.", "Two men ride a red bicycle over the grass.", "a woman", "A dog, and a book!"]
 
@@ -100,10 +101,39 @@ def steps_of(translator, monkeypatch, text):
     return len(steps), lengths[0]
 
 
-def test_a_translation_may_be_as_long_as_the_longest_text(translator, monkeypatch):
+def test_a_translation_that_never_ends_is_as_long_as_its_sentence_allows(translator, monkeypatch):
     with torch.no_grad():
         translator.model.decoder.output_bias[END] = -100.0  # it ends only where it must
-    assert steps_of(translator, monkeypatch, "A dog runs.") == (MAX_PIECES + 1, MAX_PIECES)
+    text = "A dog runs."
+    most = max_translated_pieces(len(translator.encode(text)))
+    assert steps_of(translator, monkeypatch, text) == (most + 1, most)
+    beside_longer = translator.translate([text, text * 12])[0]  # which may have a longer translation
+    assert beside_longer.text == translator.translate([text])[0].text
+    options = dataclasses.replace(translator.decoding, max_words=3)
+    assert len(translator.bundle.target.encode(translator.translate([text], options)[0].text)) <= 3
+
+
+@pytest.mark.parametrize(("pieces", "most"), [(1, 52), (8, 52), (9, 84), (400, 1620)])
+def test_a_longer_sentence_may_have_a_longer_translation(pieces, most):
+    assert max_translated_pieces(pieces) == most
+
+
+def test_a_text_in_capitals_is_read_in_lower_case(translator):
+    text = "TWO MEN RIDE A BICYCLE."
+    assert translator.encode(text) == translator.encode(text.lower())
+    (found,) = translator.translate([text])
+    assert "".join(found.source_words) == text.replace(" ", "")  # the words are shown as they were written
+    assert translator.encode("TWO MEN ride") != translator.encode("two men ride")
+
+
+def test_a_name_in_capitals_that_is_known_stays(translator):
+    pieces = Subwords.learn(["A NASA rocket", "NASA"] * 5 + ["a cat"], 60)
+    assert encode_sentence("NASA", pieces, "en") == pieces.encode("NASA")
+
+
+def test_capitals_without_a_lower_case_of_one_character_stay(translator):
+    (found,) = translator.translate(["A DOG \u0130N A RED HAT"])
+    assert "".join(found.source_words) == "ADOG\u0130NAREDHAT"
 
 
 def test_the_search_stops_when_no_hypothesis_goes_on(translator, monkeypatch):
