@@ -1,6 +1,7 @@
 """Decoding: greedy, beam search and sampling over a batch of images. It handles token ids, not words or pixels."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
@@ -67,10 +68,6 @@ def decode(
     labels: labels of the images; by default those that the encoder's classifier finds in the annotations.
     padding: bool [B, L], positions that are no annotation, for sentences of different lengths.
     """
-
-    def to_tensor(values: np.ndarray) -> Tensor:
-        return torch.from_numpy(values).to(device)
-
     sampling = options.temperature > 0
     width = options.captions_per_image if sampling else options.beam_width
     batch, device = annotations.shape[0], annotations.device
@@ -80,53 +77,87 @@ def decode(
         )
     features = decoder.prepare(annotations, labels, padding)
     state = decoder.initial_state(features, width)
-
-    # The few numbers of the beams are numpy's, where an operation takes a fraction of torch's time.
     is_noun = None if nouns is None else nouns.cpu().numpy()
-    history = np.full((batch, width, 1), START)  # [B, K, 1 + T]
-    totals = np.zeros((batch, width), np.float32)
-    if not sampling:
-        totals[:, 1:] = IMPOSSIBLE  # all hypotheses are equal at first: continue only one
-    finished = np.zeros((batch, width), bool)
-    tokens = to_tensor(history[:, :, 0])
-    steps: list[Choice] = []
-    images = np.arange(batch)  # images still in the search
+    beams = _Beams.start(batch, width, equal=not sampling)
     results: list[tuple[np.ndarray, Hypotheses]] = []  # of images that have finished
     announced_lengths = np.zeros(batch, int)
     for step in range(options.max_words + 1):
-        output = decoder.step(features, state, tokens, options.hard_context)
+        output = decoder.step(features, state, _to_tensor(beams.history[:, :, -1], device), options.hard_context)
         log_probs = output.logits.float().log_softmax(dim=-1)  # [B, K, V]
-        log_probs.scatter_(-1, to_tensor(forbidden_words(history[:, :, 1:], options, is_noun)), IMPOSSIBLE)
+        log_probs.scatter_(-1, _to_tensor(forbidden_words(beams.words, options, is_noun), device), IMPOSSIBLE)
         if step == options.max_words:
             log_probs[..., :END] = log_probs[..., END + 1 :] = IMPOSSIBLE
         if sampling:
-            parents, words, gains = _sample(log_probs, to_tensor(finished), options, uniforms[..., step])
-            totals = totals + gains.cpu().numpy()
+            parents, words, gains = _sample(log_probs, _to_tensor(beams.finished, device), options, uniforms[..., step])
+            totals = beams.totals + gains.cpu().numpy()
         else:
-            parents, words, gains, totals = _best_continuations(log_probs, totals, finished)
+            parents, words, gains, totals = _best_continuations(log_probs, beams.totals, beams.finished)
         label_alpha = output.alpha[..., :0] if output.label_alpha is None else output.label_alpha
-        steps.append(Choice(parents, gains, output.alpha, output.gate, label_alpha))
-        history = np.concatenate([rows_of_images(history, parents), words[:, :, None]], axis=-1)
-        finished = (words <= END) | (totals == IMPOSSIBLE)  # END or PAD; do not wait for impossible hypotheses
-        image_finished = finished.all(axis=1)  # [B]
-        finished_images = np.count_nonzero(image_finished)
-        if finished_images == len(image_finished):
+        beams.extend(Choice(parents, gains, output.alpha, output.gate, label_alpha), words, totals)
+        image_finished = beams.finished.all(axis=1)  # [B]
+        if image_finished.all():
             break
-        state, tokens = output.state.select(to_tensor(parents)), to_tensor(words)
+        state = output.state.select(_to_tensor(parents, device))
         if on_words is not None:
-            final_lengths = agreed_lengths(history[:, :, 1:], totals)  # [B]
+            final_lengths = agreed_lengths(beams.words, beams.totals)  # [B]
             if (final_lengths > announced_lengths).any():
-                on_words(common_prefixes(steps, history[:, :, 1:], final_lengths))
+                on_words(common_prefixes(beams.steps, beams.words, final_lengths))
                 announced_lengths = final_lengths
-        elif 2 * finished_images >= len(image_finished) and not sampling:  # a sample depends on all of a batch's draws
+        elif not sampling and 2 * np.count_nonzero(image_finished) >= len(image_finished):
             done, rest = np.flatnonzero(image_finished), np.flatnonzero(~image_finished)
-            finished_steps = [choice.rows(done) for choice in steps]
-            results.append((images[done], rank(finished_steps, history[done, :, 1:], totals[done], options)))
-            steps = [choice.rows(rest) for choice in steps]
-            images, history, totals, finished = images[rest], history[rest], totals[rest], finished[rest]
-            rest = to_tensor(rest)
-            features, state, tokens = features.rows(rest), state.rows(rest), tokens[rest]
-    return join([*results, (images, rank(steps, history[:, :, 1:], totals, options))])
+            results.append(beams.rows(done).ranked(options))
+            beams, rest = beams.rows(rest), _to_tensor(rest, device)
+            features, state = features.rows(rest), state.rows(rest)
+    return join([*results, beams.ranked(options)])
+
+
+@dataclass
+class _Beams:
+    """The hypotheses of the images that are still in the search.
+
+    Their few numbers are numpy's, where an operation takes a fraction of torch's time.
+    """
+
+    images: np.ndarray  # [B], positions in the batch
+    history: np.ndarray  # [B, K, 1 + T], ids, the start first
+    totals: np.ndarray  # [B, K], log-probabilities in nats
+    finished: np.ndarray  # bool [B, K]
+    steps: list[Choice]  # T
+
+    @classmethod
+    def start(cls, batch: int, width: int, equal: bool) -> "_Beams":
+        """Return beams without words. equal: whether all hypotheses of an image continue alike, so only one should."""
+        totals = np.zeros((batch, width), np.float32)
+        if equal:
+            totals[:, 1:] = IMPOSSIBLE
+        history = np.full((batch, width, 1), START)
+        return cls(np.arange(batch), history, totals, np.zeros((batch, width), bool), [])
+
+    @property
+    def words(self) -> np.ndarray:
+        """[B, K, T] ids, without the start"""
+        return self.history[:, :, 1:]
+
+    def extend(self, choice: Choice, words: np.ndarray, totals: np.ndarray) -> None:
+        """Append a word to each hypothesis that `choice` continues: words and their new totals, [B, K]."""
+        self.steps.append(choice)
+        self.history = np.concatenate([rows_of_images(self.history, choice.parents), words[:, :, None]], axis=-1)
+        self.totals = totals
+        self.finished = (words <= END) | (totals == IMPOSSIBLE)  # END or PAD; do not wait for impossible hypotheses
+
+    def rows(self, images: np.ndarray) -> "_Beams":
+        """Return the beams of these images, [B']."""
+        values = (self.images, self.history, self.totals, self.finished)
+        return _Beams(*(each[images] for each in values), [choice.rows(images) for choice in self.steps])
+
+    def ranked(self, options: DecodingOptions) -> tuple[np.ndarray, Hypotheses]:
+        """Return the images, and their hypotheses, best first."""
+        return self.images, rank(self.steps, self.words, self.totals, options)
+
+
+def _to_tensor(values: np.ndarray, device: torch.device) -> Tensor:
+    """Return numbers of the beams as a tensor on the decoder's device."""
+    return torch.from_numpy(values).to(device)
 
 
 def _draw_uniforms(seed: int | None, device: torch.device, shape: tuple[int, ...]) -> Tensor:
@@ -143,8 +174,7 @@ def _best_continuations(
     """
     device = log_probs.device
     open_totals, finished_totals = (
-        torch.from_numpy(np.where(excluded, np.float32(IMPOSSIBLE), totals)).to(device)
-        for excluded in (finished, ~finished)
+        _to_tensor(np.where(excluded, np.float32(IMPOSSIBLE), totals), device) for excluded in (finished, ~finished)
     )
     log_probs.select(-1, PAD).fill_(0.0)
     candidates = log_probs + open_totals.unsqueeze(-1)
