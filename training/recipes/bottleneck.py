@@ -5,9 +5,9 @@
 The same translator is trained with attention to all words, with the last state alone, and with the mean annotation
 alone: same sizes, same data, same epochs, several seeds. Sentences of Multi30k are short, so a third of the training
 pairs are joined in pairs, and a third in triples; validation sentences are scored alone, and joined in pairs and in
-triples. Beside the scores stands the cost of attention: N x M, pieces of the source times pieces of the translation. A
-measured variant is not trained again, and a stopped one resumes. Output, in --output: table.md, table.json,
-lengths.png, and a folder for each variant and seed.
+triples. Length groups of few sentences are left out. Beside the scores stands the cost of attention: N x M, pieces of
+the source times pieces of the translation. A measured variant is not trained again, and a stopped one resumes. Output,
+in --output: table.md, table.json, lengths.png, and a folder for each variant and seed.
 """
 
 import argparse
@@ -35,6 +35,8 @@ VARIANTS = {"attention": "none", "last state": "last", "mean": "mean"}
 """Name -> `--summary` of the translator."""
 LIMITS = (10, 15, 20, 30)
 """Upper limits of the length groups, in words of the source."""
+FEWEST_SENTENCES = 20
+"""Minimum number of sentences of a length group; BLEU of fewer says little."""
 JOINED = (1, 2, 3)
 """Numbers of consecutive sentences that are joined to one."""
 KINDS = {"single": JOINED[:1], "joined": JOINED[1:]}
@@ -71,13 +73,19 @@ def _write_results(options: argparse.Namespace) -> None:
         name: [read_json(_folder(options.output, name, seed) / "result.json") for seed in range(options.seeds)]
         for name in VARIANTS
     }
-    results = {kind: {name: [file[kind] for file in runs] for name, runs in files.items()} for kind in KINDS}
+    results = {
+        kind: {name: [_large_groups(file[kind]) for file in runs] for name, runs in files.items()} for kind in KINDS
+    }
     setting = {name: getattr(options, name) for name in ("source", "target", "pairs", "epochs", "seeds")}
     write_json(options.output / "table.json", {**setting, "results": results})
     text = "\n".join(f"{_TITLES[kind]}:\n\n{table(runs)}" for kind, runs in results.items())
     write_atomically(options.output / "table.md", text)
     draw_lengths(results, options.output / "lengths.png")
     print(text, end="")
+
+
+def _large_groups(result: Mapping[str, Any]) -> dict[str, Any]:
+    return {group: scores for group, scores in result.items() if scores["sentences"] >= FEWEST_SENTENCES}
 
 
 def make_steps(options: argparse.Namespace) -> list[Step]:

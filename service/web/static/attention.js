@@ -2,6 +2,7 @@
 import { captionPhoto, getCaption, getExampleFile, getExamples, getSteps, Problem } from "./api.js";
 import { counted } from "./counted.js";
 import { button, element, elementsById } from "./elements.js";
+import { languageName } from "./language-name.js";
 import { createLocations } from "./locations.js";
 import { markRow, showMatrix } from "./matrix.js";
 import { showProblem } from "./problem.js";
@@ -171,6 +172,9 @@ function exampleItem(example) {
 }
 
 async function start() {
+  for (const language of document.querySelectorAll("[data-language]")) {
+    language.textContent = languageName(language.textContent);
+  }
   const examples = await getExamples().catch(() => []); // examples are optional
   byId.exampleList.replaceChildren(...examples.map(exampleItem));
   byId.examples.hidden = examples.length === 0;

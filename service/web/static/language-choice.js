@@ -1,15 +1,7 @@
 // The choice of a language for translations, stored in the browser if possible.
+import { languageName } from "./language-name.js";
 
 const KEY = "captioner.language";
-
-/** The English name of a language, such as German for de; the code if the browser knows none. */
-export function languageName(code) {
-  try {
-    return new Intl.DisplayNames(["en"], { type: "language" }).of(code);
-  } catch {
-    return code; // not a code of the standard
-  }
-}
 
 function readLanguage() {
   try {

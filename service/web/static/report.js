@@ -2,6 +2,7 @@
 import { showPicture } from "./admin.js";
 import { count, counted } from "./counted.js";
 import { element } from "./elements.js";
+import { languageName } from "./language-name.js";
 import { contentsOf, isText } from "./model-kinds.js";
 
 const share = (value) => (value > 0 && value < 0.01 ? "under 1 %" : `${Math.round(100 * value)} %`);
@@ -68,14 +69,6 @@ function rareWords({ words, kept, share: fraction, min_count: minCount }) {
   const all = counted(words + kept, "word");
   if (!words) return `none of ${all} will be unknown (min_count ${minCount})`;
   return `${count(words)} of ${all} will be unknown, ${share(fraction)} of all running words (min_count ${minCount})`;
-}
-
-function languageName(code) {
-  try {
-    return new Intl.DisplayNames(["en"], { type: "language" }).of(code) ?? code;
-  } catch {
-    return code;
-  }
 }
 
 function splits(report) {

@@ -389,6 +389,7 @@ def test_the_measured_bottleneck_fits_and_is_accessible(visit, tmp_path, monkeyp
     file.write_text(json.dumps(bottleneck_table()))
     monkeypatch.setattr(service_page, "BOTTLENECK", file)
     page = visit("/attention", **options)
+    expect(page.locator("#bottleneck")).to_contain_text("translate from English to German in several ways")
     expect(page.get_by_role("img", name="Single sentences")).to_be_visible()
     joined = page.get_by_role("group").filter(has_text="joined to one as a table")
     expect(joined.get_by_role("table")).to_be_hidden()
