@@ -16,8 +16,8 @@ from captioner.files import write_json
 Run = Callable[..., str]
 """A function that runs a command of `training` and waits for it, like `run`."""
 
-WAKE_SPINS = "2000"
-"""Number of checks, a tenth of a millisecond in all, that an idle thread of GNU OpenMP makes before it sleeps.
+WAKE_SPINS = "6000"
+"""Number of checks, a quarter of a millisecond in all, that an idle thread of GNU OpenMP makes before it sleeps.
 
 A training step has thousands of short parallel parts, and waking a thread for each takes a quarter of the step. Threads
 that check for longer take the cores from captions, and from torch's second pool of threads.
