@@ -80,9 +80,13 @@ def _run_command(options: argparse.Namespace, ranks: Ranks) -> int:
 
             return evaluate(options, ranks)
         case "compare":
-            from training.evaluation.commands import compare
+            from training.evaluation.metrics import one_meteor
 
-            return compare(options, ranks)
+            with one_meteor:
+                one_meteor.start()  # while the imports and the captioners load, on one core
+                from training.evaluation.commands import compare
+
+                return compare(options, ranks)
         case "fit-translator":
             from training.translation.commands import fit as fit_translator
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
@@ -26,6 +25,7 @@ from training.progress import ReportProgress, ignore_progress
 from training.random_streams import SENTENCES, stream
 from training.runs.calibration import calibrate
 from training.runs.card import model_card
+from training.runs.curves import add_picture
 from training.runs.resuming import compare_runs
 from training.runs.samples import write_samples
 from training.setup import TrainingSetup
@@ -113,8 +113,7 @@ class CaptioningTask:
         validator = self._features(phase).validator
         for number, position in enumerate(spread(validator.parts, TENSORBOARD_PHOTOS)):
             photo = open_image(validator.data.records[position].path)
-            strip = np.asarray(figure_strip(photo, scores.captions[position]))
-            writer.add_image(f"validation/{number}", strip, epoch, dataformats="HWC")
+            add_picture(writer, f"validation/{number}", figure_strip(photo, scores.captions[position]), epoch)
 
     def identity(self) -> dict[str, Any]:
         setup = self.setup

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from captioner.model.decoder import Decoder
 from captioner.model.encoders import Encoder
 from captioner.model.network import CaptionModel
 from captioner.model.runtime import multiplies_bfloat16
@@ -17,6 +16,7 @@ from training.losses import label_distillation_loss
 from training.objectives import SelfCritical, caption_losses, sentence_loss
 from training.options import FitOptions, Phase
 from training.task import BatchLoss
+from training.teacher import Teacher
 
 
 def loss_weights(phase: str, options: FitOptions) -> dict[str, float]:
@@ -58,8 +58,8 @@ class Criterion:
 
     self_critical: SelfCritical | None = None
     """Rewards sampled captions; None without self-critical training."""
-    teacher: Decoder | None = None
-    """The decoder that the run started from, which it stays near."""
+    teacher: Teacher | None = None
+    """The captioner that the run started from, which it stays near."""
     original_encoder: Encoder | None = None
     """The encoder before fine-tuning, whose labels are to be kept."""
     last_maps: LastMaps | None = None
@@ -93,7 +93,8 @@ class Criterion:
                 losses["self_critical"], reward = self.self_critical.loss(model, annotations, batch, ranks)
             if not self_critical or options.cross_entropy_weight or batch.inside is not None:
                 teacher = None if self_critical else self.teacher
-                captions = caption_losses(model, annotations, batch, options, teacher, baseline, ranks)
+                is_frozen = phase.name == "cross_entropy"
+                captions = caption_losses(model, annotations, batch, options, teacher, baseline, ranks, is_frozen)
                 losses |= captions.losses
                 word_log_prob = captions.word_log_prob
             if phase.name == "fine_tune" and self.original_encoder is not None:

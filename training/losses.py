@@ -16,9 +16,9 @@ from captioner.text.vocabulary import PAD
 def caption_nll(logits: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """-log p(y|x), summed over the words of all captions, the end included.
 
-    logits [B, K, T, V], targets [B, K, T] with PAD where there is no word -> scalar, in nats.
+    logits [..., V], targets [...] with PAD where there is no word -> scalar, in nats.
     """
-    return cross_entropy(logits.flatten(0, 2), targets.flatten(), label_smoothing, ignored=PAD)
+    return cross_entropy(logits.flatten(0, -2), targets.flatten(), label_smoothing, ignored=PAD)
 
 
 def doubly_stochastic_penalty(alphas: Tensor, mask: Tensor, ranks: Ranks = ALONE) -> Tensor:
@@ -40,11 +40,12 @@ def soft_attention_losses(
     """Return both terms of Xu et al. 2015, eq. 14, per caption, divided by the mean length of the batch's captions.
 
     The division changes no trade-off; it keeps the figure in nats per word, whatever the captions' length.
+    logits [N, V] of the N targets that are not PAD, in their order; alphas [B, K, T, L], targets [B, K, T].
     """
     mask = targets != PAD
     words, captions = ranks.sum(torch.stack([mask.sum(), mask.any(dim=-1).sum()]))
     return {
-        "cross_entropy": caption_nll(logits, targets, label_smoothing) / words,
+        "cross_entropy": caption_nll(logits, targets[mask], label_smoothing) / words,
         "doubly_stochastic": doubly_stochastic_penalty(alphas, mask, ranks) * captions / words,
     }
 
@@ -108,7 +109,7 @@ def distillation_loss(logits: Tensor, teacher_logits: Tensor, mask: Tensor, rank
 
     Li and Hoiem 2016 (learning without forgetting), at temperature 1. The student's probabilities are renormalised over
     the teacher's words, so that learning a new word costs nothing here.
-    logits [B, K, T, V], teacher_logits [B, K, T, V'] with V' <= V, mask bool [B, K, T] -> scalar.
+    logits [..., V], teacher_logits [..., V'] with V' <= V, mask bool [...] -> scalar.
     """
     student = logits[..., : teacher_logits.shape[-1]].float().log_softmax(dim=-1)
     teacher = teacher_logits.float().log_softmax(dim=-1)
@@ -130,7 +131,7 @@ def map_distillation_loss(alphas: Tensor, teacher_alphas: Tensor, mask: Tensor, 
     """KL(teacher || student) over the locations, in nats, averaged over the positions that exist.
 
     Keeps maps that boxes have taught while a captioner learns from photos without boxes.
-    alphas, teacher_alphas [B, K, T, L], mask bool [B, K, T] -> scalar.
+    alphas, teacher_alphas [..., L], mask bool [...] -> scalar.
     """
     log_ratio = teacher_alphas.clamp(min=1e-9).log() - alphas.clamp(min=1e-9).log()
     return ((teacher_alphas * log_ratio).sum(dim=-1) * mask).sum() / ranks.sum(mask.sum()).clamp(min=1)

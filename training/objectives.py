@@ -8,12 +8,12 @@ from torch import Tensor
 
 from captioner.config import DecodingOptions
 from captioner.decoding import decode, greedy
-from captioner.model.decoder import EXPECTED, SAMPLED, Decoder, DecoderOutput
+from captioner.model.decoder import EXPECTED, SAMPLED, Decoder, OutputVectors
 from captioner.model.draws import draw_for_batch
 from captioner.model.encoders import TwoScales
 from captioner.model.network import CaptionModel
 from captioner.ranks import ALONE, Ranks
-from captioner.text.vocabulary import PAD, UNKNOWN, Vocabulary
+from captioner.text.vocabulary import PAD, Vocabulary
 from training.data.dataset import Batch, pad_captions
 from training.data.sentences import SentenceBatch
 from training.losses import (
@@ -30,6 +30,7 @@ from training.losses import (
 )
 from training.options import FitOptions
 from training.reward import CiderReward
+from training.teacher import Teacher
 
 MAX_SAMPLED_WORDS = 20
 """Longer samples are cut; they are bad captions anyway."""
@@ -53,41 +54,59 @@ def caption_losses(
     annotations: Tensor | TwoScales,
     batch: Batch,
     options: FitOptions,
-    teacher: Decoder | None = None,
+    teacher: Teacher | None = None,
     baseline: float = 0.0,
     ranks: Ranks = ALONE,
+    annotations_stay: bool = False,
 ) -> CaptionLosses:
     """Compute the losses of teacher-forced captions: annotations [B, L, D] or their maps, captions [B, K, T].
 
     Soft attention has the terms of Xu et al. 2015, eq. 14, hard attention those of eq. 12, in nats per word; a teacher
     adds its distillation, boxes their supervision.
     baseline: moving average of the log-probability of a word (hard attention). ranks: processes that share the batch.
+    annotations_stay: whether a photo has the same annotations in every batch, so that the teacher may keep its results.
     """
     device = next(model.parameters()).device
     inputs, targets = batch.inputs.to(device), batch.targets.to(device)
+    exists = targets != PAD
     is_averaged, word_log_prob = None, None
     if model.decoder.attention == "hard":
         draws = draw_for_batch(torch.rand, (len(inputs),), batch.batch_slice)
         is_averaged = (draws < options.expected_share).to(device)
-    output = model.decoder(annotations, inputs, SAMPLED, is_averaged, batch.batch_slice)
+    output = model.decoder.output_vectors(annotations, inputs, SAMPLED, is_averaged, batch.batch_slice)
     if is_averaged is not None:
+        logits = model.decoder.logits(output.vectors, output.output_weight)  # [B, K, T, V]
         sampled_targets = targets.masked_fill(is_averaged.view(-1, 1, 1), PAD)
-        losses = _hard_attention_losses(output, targets, sampled_targets, options, baseline, ranks)
+        losses = _hard_attention_losses(logits, output, targets, sampled_targets, options, baseline, ranks)
         if ranks.sum((sampled_targets != PAD).sum()):
-            word_log_prob = mean_word_log_prob(output.logits, sampled_targets, ranks)
+            word_log_prob = mean_word_log_prob(logits, sampled_targets, ranks)
+        logits = logits[exists]
     else:
-        losses = soft_attention_losses(output.logits, output.alphas, targets, options.label_smoothing, ranks)
+        logits = model.decoder.logits(output.vectors[exists], output.output_weight)  # [N, V]
+        losses = soft_attention_losses(logits, output.alphas, targets, options.label_smoothing, ranks)
         if model.decoder.attention == "none":
             del losses["doubly_stochastic"]
     if teacher is not None and options.distillation_weight:
-        losses |= _distillation_losses(output, teacher, annotations, inputs, targets, ranks)
+        teacher_output = teacher(annotations, inputs, exists, batch.images if annotations_stay else None)
+        # Positions whose next word is missing from the teacher's vocabulary are left out.
+        known_mask = targets[exists] < teacher.vocabulary_size
+        losses["distillation"] = distillation_loss(logits, teacher_output.logits, known_mask, ranks)
+        losses["map_distillation"] = map_distillation_loss(
+            output.alphas[exists], teacher_output.alphas, known_mask, ranks
+        )
     if batch.inside is not None:
         losses["supervision"] = attention_supervision_loss(output.alphas, batch.inside.to(device), ranks)
     return CaptionLosses(losses, word_log_prob)
 
 
 def _hard_attention_losses(
-    output: DecoderOutput, targets: Tensor, sampled_targets: Tensor, options: FitOptions, baseline: float, ranks: Ranks
+    logits: Tensor,
+    output: OutputVectors,
+    targets: Tensor,
+    sampled_targets: Tensor,
+    options: FitOptions,
+    baseline: float,
+    ranks: Ranks,
 ) -> dict[str, Tensor]:
     """Compute the terms of Xu et al. 2015, eq. 12.
 
@@ -95,34 +114,11 @@ def _hard_attention_losses(
     """
     mask = targets != PAD
     words, sampled_words = ranks.sum(torch.stack([mask.sum(), (sampled_targets != PAD).sum()]))
-    reinforce = reinforce_loss(output.logits, output.alphas, output.locations, sampled_targets, baseline, ranks)
+    reinforce = reinforce_loss(logits, output.alphas, output.locations, sampled_targets, baseline, ranks)
     return {
-        "cross_entropy": caption_nll(output.logits, targets, options.label_smoothing) / words,
+        "cross_entropy": caption_nll(logits, targets, options.label_smoothing) / words,
         "reinforce": reinforce * sampled_words / words,
         "negative_entropy": -map_entropy(output.alphas, mask, ranks),
-    }
-
-
-def _distillation_losses(
-    output: DecoderOutput,
-    teacher: Decoder,
-    annotations: Tensor | TwoScales,
-    inputs: Tensor,
-    targets: Tensor,
-    ranks: Ranks,
-) -> dict[str, Tensor]:
-    """Compute the divergence of word probabilities and maps from those of the teacher."""
-    with torch.no_grad():  # the teacher reads words that it does not know as unknown
-        if isinstance(annotations, TwoScales) and annotations.channels != teacher.annotation_dim:
-            annotations = annotations.annotations()
-        if isinstance(annotations, Tensor):  # without finer annotations, which the teacher has not learned from
-            annotations = annotations[..., : teacher.annotation_dim]
-        teacher_output = teacher(annotations, inputs.where(inputs < teacher.vocabulary_size, UNKNOWN))
-    # Positions whose next word is missing from the teacher's vocabulary are left out.
-    known_mask = (targets != PAD) & (targets < teacher.vocabulary_size)
-    return {
-        "distillation": distillation_loss(output.logits, teacher_output.logits, known_mask, ranks),
-        "map_distillation": map_distillation_loss(output.alphas, teacher_output.alphas, known_mask, ranks),
     }
 
 
@@ -137,11 +133,12 @@ def sentence_loss(
     """
     sentences = sentences.to(decoder.no_photo.device)
     annotations = decoder.no_photo.to(dtype).expand(len(sentences.inputs), 1, -1)
-    output = decoder(
+    exists = sentences.targets != PAD
+    output = decoder.output_vectors(
         annotations, sentences.inputs, EXPECTED, batch_slice=sentences.batch_slice, labels=sentences.labels
     )
-    words = ranks.sum((sentences.targets != PAD).sum())
-    return caption_nll(output.logits, sentences.targets, options.label_smoothing) / words
+    logits = decoder.logits(output.vectors[exists], output.output_weight)
+    return caption_nll(logits, sentences.targets[exists], options.label_smoothing) / ranks.sum(exists.sum())
 
 
 class SelfCritical:

@@ -65,6 +65,22 @@ class DecoderState:
 
 
 @dataclass(frozen=True)
+class OutputVectors:
+    """Result of the decoder before its output layer, for each position of each caption."""
+
+    vectors: Tensor
+    """[B, K, T, M], or [B, K, T, N] without deep output: the input of the output layer"""
+    alphas: Tensor
+    """[B, K, T, L]"""
+    gates: Tensor
+    """[B, K, T]"""
+    locations: Tensor | None = None
+    """[B, K, T]"""
+    output_weight: Tensor | None = None
+    """As in `ImageFeatures`."""
+
+
+@dataclass(frozen=True)
 class DecoderOutput:
     """One prediction for each position of each caption."""
 
@@ -229,7 +245,8 @@ class Decoder(nn.Module):
         embedding = self.dropout(self.embedding(tokens))  # E y_{t-1}: [B, K, M]
         attention = self._attend(features, state.hidden, self._word_query(embedding), location, masked_locations)
         state = self._lstm(self.embedding_to_lstm(embedding), attention.context, state, features.labels)
-        logits, label_alpha = self._logits(embedding, state.hidden, attention.context, features)
+        vectors, label_alpha = self._output_vectors(embedding, state.hidden, attention.context, features)
+        logits = self.logits(vectors, features.output_weight)
         scores = None if self.score is None else attention.scores
         return Step(logits, state, attention.alpha, attention.gate, label_alpha, scores)
 
@@ -245,7 +262,25 @@ class Decoder(nn.Module):
     ) -> DecoderOutput:
         """Teacher forcing: at each position, predict the word that follows `tokens` [B, K, T] (the start first).
 
-        Equal to T calls of `step`; the embeddings' part of the LSTM and the output layer run once, over all positions.
+        Equal to T calls of `step`. The arguments are those of `output_vectors`.
+        """
+        output = self.output_vectors(annotations, tokens, location, use_expectation, batch_slice, labels, padding)
+        logits = self.logits(output.vectors, output.output_weight)
+        return DecoderOutput(logits, output.alphas, output.gates, output.locations)
+
+    def output_vectors(
+        self,
+        annotations: Tensor | TwoScales,
+        tokens: Tensor,
+        location: str | Tensor = LIKELIEST,
+        use_expectation: Tensor | None = None,
+        batch_slice: BatchSlice | None = None,
+        labels: Labels | None = None,
+        padding: Tensor | None = None,
+    ) -> OutputVectors:
+        """Compute `forward` up to the output layer, so that `logits` can be computed for some positions only.
+
+        The embeddings' part of the LSTM and what follows the LSTM run once, over all positions.
         location: what hard attention reads: likeliest, expected, sampled, or given locations [B, K, T].
         use_expectation: bool [B], images for which hard attention reads the expectation, whatever `location` is.
         batch_slice: position of these images in a batch that processes share.
@@ -255,12 +290,12 @@ class Decoder(nn.Module):
         features = self.prepare(annotations, labels, padding)
         state = self.initial_state(features, tokens.shape[1], batch_slice)
         embedding = self.dropout(self.embedding(tokens), batch_slice)  # [B, K, T, M]
-        word_parts = self.embedding_to_lstm(embedding)  # [B, K, T, 4N]
-        queries = self._word_query(embedding)  # [B, K, T, A]
+        word_parts = self.embedding_to_lstm(embedding).unbind(dim=2)  # T x [B, K, 4N]
+        queries = self._word_query(embedding)
+        queries = queries.unbind(dim=2) if isinstance(queries, Tensor) else [queries] * len(word_parts)  # T x [B, K, A]
         hiddens, steps = [], []
         with shared_products():
-            for position, word_part in enumerate(word_parts.unbind(dim=2)):
-                query = queries[:, :, position] if isinstance(queries, Tensor) else queries
+            for position, (word_part, query) in enumerate(zip(word_parts, queries, strict=True)):
                 read_location = location[:, :, position] if isinstance(location, Tensor) else location
                 attention = self._attend(
                     features, state.hidden, query, read_location, None, use_expectation, batch_slice
@@ -270,13 +305,24 @@ class Decoder(nn.Module):
                 steps.append(attention)
         hidden, context = torch.stack(hiddens, dim=2), torch.stack([step.context for step in steps], dim=2)
         rows = (values.flatten(1, 2) for values in (embedding, hidden, context))
-        logits, _ = self._logits(*rows, features, batch_slice)
-        return DecoderOutput(
-            logits=logits.unflatten(1, tokens.shape[1:]),
+        vectors, _ = self._output_vectors(*rows, features, batch_slice)
+        return OutputVectors(
+            vectors.unflatten(1, tokens.shape[1:]),
             alphas=torch.stack([step.alpha for step in steps], dim=2),
             gates=torch.stack([step.gate for step in steps], dim=2),
             locations=None if attention.locations is None else torch.stack([step.locations for step in steps], dim=2),
+            output_weight=features.output_weight,
         )
+
+    def logits(self, vectors: Tensor, output_weight: Tensor | None = None) -> Tensor:
+        """Run the output layer: [..., M] -> [..., V], or [..., N] -> [..., V] without deep output.
+
+        output_weight: matrix of a tied output, as in `ImageFeatures`.
+        """
+        if not self.tied_output:
+            return self.output(vectors)
+        weight = self._output_weight() if output_weight is None else output_weight
+        return functional.linear(vectors, weight, self.output_bias)
 
     def _word_query(self, embedding: Tensor) -> Tensor | float:
         """Return the last word's part of the query, [..., M] -> [..., A]; 0 if the query is h_{t-1} alone."""
@@ -346,7 +392,7 @@ class Decoder(nn.Module):
         cell = torch.sigmoid(forget_gate) * state.cell + torch.sigmoid(input_gate) * torch.tanh(candidate)
         return DecoderState(torch.sigmoid(output_gate) * torch.tanh(cell), cell)
 
-    def _logits(
+    def _output_vectors(
         self,
         embedding: Tensor,
         hidden: Tensor,
@@ -354,13 +400,13 @@ class Decoder(nn.Module):
         features: ImageFeatures,
         batch_slice: BatchSlice | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """Deep output, eq. 7: L_o(E y_{t-1} + L_h h_t + L_z z_t). [B, R, M], [B, R, N], [B, R, D] -> [B, R, V].
+        """Deep output, eq. 7, before L_o: E y_{t-1} + L_h h_t + L_z z_t. [B, R, M], [B, R, N], [B, R, D] -> [B, R, M].
 
-        Without deep output, L_o h_t. With labels, the context of those that h_t attends to is added, and their weights,
+        Without deep output, h_t. With labels, the context of those that h_t attends to is added, and their weights,
         [B, R, J + 1], are returned as well. A tied output is s E tanh(...) + b, with the embedding E and a learned s.
         """
         if not self.deep_output:
-            return self.output(self.dropout(hidden, batch_slice)), None
+            return self.dropout(hidden, batch_slice), None
         combined = (
             embedding + self.hidden_to_output(self.dropout(hidden, batch_slice)) + self.context_to_output(context)
         )
@@ -368,10 +414,7 @@ class Decoder(nn.Module):
         if features.labels is not None:
             label_context, label_alpha = self.labels.attend(features.labels, hidden)
             combined = combined + self.labels.copy_to_output(label_context, hidden)
-        if not self.tied_output:
-            return self.output(self.dropout(combined, batch_slice)), label_alpha
-        weight = self._output_weight() if features.output_weight is None else features.output_weight
-        return functional.linear(self.dropout(combined.tanh(), batch_slice), weight, self.output_bias), label_alpha
+        return self.dropout(combined.tanh() if self.tied_output else combined, batch_slice), label_alpha
 
     def _output_weight(self) -> Tensor | None:
         """Return the matrix s E of a tied output [V, M]; None if the output has weights of its own."""

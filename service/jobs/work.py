@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from service.store.database import Database
 from service.store.datasets import DataSets
 from service.store.leftovers import remove_abandoned
 from service.store.locks import Hold, hold_file_lock
-from service.store.versions import Version, Versions
+from service.store.versions import Version, Versions, prepare_to_add
 
 log = logging.getLogger(__name__)
 
@@ -166,6 +167,7 @@ class Work:
             (training.run / "finished").touch()
         compared_with = stages.in_use()
         comparison = stages.compare(compared_with)
+        threading.Thread(target=prepare_to_add).start()  # while the comparison runs
         for command in comparison.commands:
             self._run_process(training, hold, device_lock, "compare", command)
         started_at = time.monotonic()

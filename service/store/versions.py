@@ -55,6 +55,11 @@ class Version:
     """Language that a translator writes, which is what requests name; empty for a captioner."""
 
 
+def prepare_to_add() -> None:
+    """Import what `Versions.add` needs, which takes a second or two, as that includes torch."""
+    import service.store.fingerprint  # noqa: F401
+
+
 class Versions:
     """The versions of one service. Safe for concurrent processes, which see changes at once."""
 

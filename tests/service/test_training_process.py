@@ -47,3 +47,11 @@ def test_a_killed_or_crashed_process_is_reported(monkeypatch, program, message):
     monkeypatch.setattr(training_process, "command", lambda *_: [sys.executable, "-c", program])
     with pytest.raises(DataError, match=f"(?s){message}"):
         training_process.run("inspect")
+
+
+def test_idle_threads_of_a_process_sleep_after_a_moment(monkeypatch):
+    """Without the moment, a training step takes a third longer; with a long one, captions wait."""
+    program = "import os; print(os.environ['OMP_WAIT_POLICY'], os.environ['GOMP_SPINCOUNT'])"
+    monkeypatch.setattr(training_process, "command", lambda *_: [sys.executable, "-c", program])
+    policy, spins = training_process.run("inspect").split()
+    assert policy == "PASSIVE" and 100 < int(spins) <= 10_000

@@ -1,5 +1,6 @@
 """Weighted sums of losses, which the optimiser takes a step on."""
 
+from captioner.text.vocabulary import PAD
 from training.criterion import loss_weights, weighted_sum
 from training.losses import soft_attention_losses
 from training.options import FitOptions
@@ -13,5 +14,5 @@ def captions_loss(learned, options=None):
 def soft_attention_loss(logits, alphas, targets, doubly_stochastic_weight, label_smoothing, ranks=None):
     """Return the loss of Xu et al. 2015, eq. 14, in nats per word."""
     more = {} if ranks is None else {"ranks": ranks}
-    losses = soft_attention_losses(logits, alphas, targets, label_smoothing, **more)
+    losses = soft_attention_losses(logits[targets != PAD], alphas, targets, label_smoothing, **more)
     return weighted_sum(losses, {"cross_entropy": 1.0, "doubly_stochastic": doubly_stochastic_weight})

@@ -4,6 +4,7 @@ import copy
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -11,14 +12,17 @@ from torch import nn
 from captioner.config import CaptionerConfig
 from captioner.model.decoder import EXPECTED, SAMPLED, Decoder
 from captioner.model.encoders import TwoScales
-from captioner.text.vocabulary import PAD, UNKNOWN
+from captioner.text.vocabulary import PAD, SPECIAL_WORDS, UNKNOWN, Vocabulary
+from tests.support.decoder_runs import count_runs
 from training import criterion as criterion_module
 from training import losses
 from training.criterion import Criterion, loss_weights, weighted_sum
-from training.data.dataset import Batch, pad_captions
+from training.data.dataset import Batch, CaptionDataset, pad_captions
 from training.data.features import LastMaps
+from training.data.records import ImageRecord
 from training.data.sentences import SentenceBatch
 from training.options import FitOptions, Phase
+from training.teacher import Teacher
 
 CAPTIONS = [[[4, 5, 6], [7, 8]], [[9, 4]]]
 SENTENCES = [[[5, 6, 7, 8]], [[9]]]
@@ -133,7 +137,7 @@ def test_the_loss_of_sentences_is_computed_without_a_photo(batch):
 
 def test_distillation_is_the_divergence_from_the_teachers_words_and_maps(batch):
     teacher = make_decoder(seed=1, words=9).eval().requires_grad_(False)
-    model, result = compute_loss(batch, teacher=teacher)
+    model, result = compute_loss(batch, teacher=Teacher(teacher))
     annotations, output = run_decoder(model, batch)
     teacher_output = teacher(annotations, batch.inputs.where(batch.inputs < 9, UNKNOWN))
     known_mask = (batch.targets != PAD) & (batch.targets < 9)
@@ -158,12 +162,52 @@ def test_kept_last_maps_change_no_loss(batch):
     batch = replace(batch, features=batch.features.permute(0, 3, 1, 2)[:, :2].half().float())
     model = Model(make_decoder(projection_dim=3))
     model.encoder = TwoMaps()
-    teacher = make_decoder(seed=1, words=9, projection_dim=3).eval().requires_grad_(False)
-    _, expected = compute_loss(batch, model=model, teacher=teacher)
+    teacher = make_decoder(seed=1, words=9, projection_dim=3)
+    _, expected = compute_loss(batch, model=model, teacher=Teacher(teacher))
     last_maps = LastMaps(2)
     for _ in range(2):
-        _, result = compute_loss(batch, model=model, teacher=teacher, last_maps=last_maps)
+        _, result = compute_loss(batch, model=model, teacher=Teacher(teacher), last_maps=last_maps)
         torch.testing.assert_close(result.losses, expected.losses)
+
+
+@pytest.mark.parametrize(("phase", "runs"), [(CROSS_ENTROPY, 1), (FINE_TUNE, 3)])
+def test_the_teacher_keeps_its_results_while_the_encoder_is_frozen(batch, phase, runs):
+    decoder, model = make_decoder(seed=1, words=9), Model(make_decoder())
+    count = count_runs(decoder)
+    teacher = Teacher(decoder)
+    for _ in range(3):
+        _, result = compute_loss(batch, phase, model, teacher=teacher)
+        _, expected = compute_loss(batch, phase, model, teacher=Teacher(make_decoder(seed=1, words=9)))
+        torch.testing.assert_close(result.losses, expected.losses)
+        if phase is FINE_TUNE:
+            model.encoder.factor.data *= 1.5
+    assert len(count) == runs
+
+
+class RandomRows:
+    """A cache with the same random annotations for a photo each time."""
+
+    shape = (2, 2, 7)
+
+    def read(self, photos):
+        return np.stack([np.random.default_rng(int(photo)).normal(size=self.shape) for photo in photos])
+
+
+@pytest.mark.parametrize("captions_per_image", [1, 2, 3])
+def test_kept_predictions_change_no_loss_in_any_epoch(captions_per_image):
+    """Each epoch draws some of the three captions of an image, in other batches than before."""
+    vocabulary = Vocabulary((*SPECIAL_WORDS, "a", "b", "c", "d", "e", "f"))
+    records = [ImageRecord(f"image {n}", n, ("a b", "c d e f", "abc"[n % 3] + " f a"), "train") for n in range(5)]
+    data, model = CaptionDataset(records, vocabulary, [RandomRows()]), Model(make_decoder())
+    decoder = make_decoder(seed=1, words=9)
+    teacher, runs = Teacher(decoder), count_runs(decoder)
+    for epoch in range(2):
+        for batch in data.batches(epoch, 2, captions_per_image, seed=3):
+            _, result = compute_loss(batch, model=model, teacher=teacher)
+            _, expected = compute_loss(batch, model=model, teacher=Teacher(make_decoder(seed=1, words=9), 0))
+            torch.testing.assert_close(result.losses, expected.losses)
+    images = sum(shape[0] for shape in runs)
+    assert images == 5 if captions_per_image == 3 else 5 < images <= 10
 
 
 def test_label_distillation_is_the_divergence_from_the_labels_before_fine_tuning(batch):
@@ -223,7 +267,7 @@ def test_the_total_loss_is_the_weighted_sum_of_the_named_losses(batch, attention
     model = Model(make_decoder(labels=2, tied_output=True, attention=attention))
     guides = {}
     if attention == "soft":
-        guides = {"teacher": make_decoder(seed=1).requires_grad_(False), "original_encoder": Scale(0.7)}
+        guides = {"teacher": Teacher(make_decoder(seed=1)), "original_encoder": Scale(0.7)}
     _, result = compute_loss(batch, FINE_TUNE, model, **guides)
     assert result.losses.keys() == weights.keys()
     expected = sum(weight * result.losses[name] for name, weight in weights.items())

@@ -15,7 +15,8 @@ from tests.support.shapes import draw_shapes
 from training import captioning, loop
 from training.__main__ import main
 from training.data import features
-from training.evaluation.metrics import METRICS
+from training.evaluation import commands
+from training.evaluation.metrics import METRICS, one_meteor
 
 pytestmark = pytest.mark.usefixtures("shared_meteor")
 
@@ -509,3 +510,13 @@ def test_a_full_disk_is_reported_and_loses_nothing(fit, tmp_path, monkeypatch, c
     assert "the disk is full" in capsys.readouterr().err.splitlines()[-1]
     monkeypatch.undo()
     assert {path: path.read_bytes() for path in files} == files
+
+
+def test_meteor_starts_before_a_comparison_loads_its_captioners(monkeypatch, tmp_path):
+    events = []
+    monkeypatch.setattr(one_meteor, "start", lambda: events.append("METEOR"))
+    monkeypatch.setattr(commands, "compare", lambda options, ranks: events.append("compare") or 0)
+    folders = [
+        argument for name in ("new", "old", "data", "output") for argument in (f"--{name}", str(tmp_path / name))
+    ]
+    assert main(["compare", *folders]) == 0 and events == ["METEOR", "compare"]

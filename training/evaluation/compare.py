@@ -13,21 +13,25 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from torch import Tensor
 
 from captioner.caption_json import caption_json
 from captioner.captioner import Caption, Captioner
 from captioner.files import write_json
 from captioner.images.photo import open_image
+from captioner.model.weights import tensors_sha256
 from training.confidence.rightness import Judge, words_of_references
 from training.data.records import DataSet, ImageRecord
 from training.data.training_data import training_splits
-from training.evaluation.evaluate import caption_records
+from training.evaluation.evaluate import PhotoBatch, check_captioned, read_batch
 from training.evaluation.folder import make_folder
 from training.evaluation.metrics import Scores, one_meteor, score_captions
 from training.options import FitOptions
 from training.progress import ReportProgress, ignore_progress
 from training.random_streams import COMPARISON, sample, stream
 
+BATCH = 32
+"""Number of photos that are captioned together."""
 PHOTOS = 12
 """Number of photos to show, from the largest gain to the largest loss."""
 PHOTO_SIDE = 1024
@@ -102,17 +106,37 @@ def count_photos(data: DataSet, replay: DataSet | None, seed: int) -> int:
 def _compare_on(
     captioners: Mapping[str, Captioner], records: Sequence[ImageRecord], on_progress: ReportProgress
 ) -> Comparison:
-    captions = {}
-    for number, (name, captioner) in enumerate(captioners.items()):
-        on_progress("comparing", done=number * len(records), total=len(captioners) * len(records))
-        options = dataclasses.replace(captioner.decoding, captions_per_image=1)
-        captions[name], _ = caption_records(captioner, records, options, batch_size=32, progress=False)
+    captions: dict[str, dict[Hashable, Caption]] = {name: {} for name in captioners}
+    unreadable: dict[Hashable, str] = {}
+    encoders = {name: _encoder_key(captioner) for name, captioner in captioners.items()}
+    for start in range(0, len(records), BATCH):
+        on_progress("comparing", done=len(captioners) * start, total=len(captioners) * len(records))
+        batches: dict[Hashable, tuple[PhotoBatch, Tensor | None]] = {}
+        for name, captioner in captioners.items():
+            if encoders[name] not in batches:
+                batch = read_batch(captioner, records[start : start + BATCH])
+                batches[encoders[name]] = batch, captioner.encode(batch.pixels) if batch.image_ids else None
+                unreadable |= batch.unreadable
+            batch, annotations = batches[encoders[name]]
+            if annotations is not None:
+                options = dataclasses.replace(captioner.decoding, captions_per_image=1)
+                captions_by_photo = captioner.caption_annotations(annotations, batch.frames, options)
+                best = (photo_captions[0] for photo_captions in captions_by_photo)
+                captions[name] |= zip(batch.image_ids, best, strict=True)
+    check_captioned(captions["new"], len(records), unreadable)
     references = {record.image_id: record.captions for record in records}
     scores = {
         name: score_captions({image_id: caption.text for image_id, caption in captions_by_id.items()}, references)
         for name, captions_by_id in captions.items()
     }
     return Comparison([record for record in records if record.image_id in captions["new"]], captions, scores)
+
+
+def _encoder_key(captioner: Captioner) -> Hashable:
+    """Return a key that is equal for captioners that encode photos to equal annotations."""
+    config = captioner.bundle.config
+    network = config.encoder, config.scales, tensors_sha256(captioner.model.encoder)
+    return *network, config.image_size, config.fit, type(captioner.runtime), captioner.device
 
 
 def _collect_scores(comparison: Comparison, split: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from captioner.captioner import Caption, Captioner
 from captioner.config import DecodingOptions
 from captioner.errors import DataError, ImageError
+from captioner.images.fitting import ImageFrame
 from captioner.images.photo import open_image
 from captioner.ranks import ALONE, Ranks
 from captioner.text.counting import counted
@@ -152,6 +153,39 @@ def _check_records(records: Iterable[ImageRecord]) -> list[ImageRecord]:
     return records
 
 
+@dataclasses.dataclass(frozen=True)
+class PhotoBatch:
+    """Photos prepared for a captioner."""
+
+    image_ids: list[Hashable]
+    """Of the photos that can be read."""
+    pixels: np.ndarray
+    """[B, S, S, 3]"""
+    frames: list[ImageFrame]
+    unreadable: dict[Hashable, str]
+    """Reasons why others cannot be read, by image id."""
+
+
+def read_batch(captioner: Captioner, records: Sequence[ImageRecord]) -> PhotoBatch:
+    """Read the photos of records, and prepare them for a captioner."""
+    inputs, unreadable = {}, {}
+    for record in records:
+        try:
+            inputs[record.image_id] = captioner.prepare(record.path)
+        except ImageError as error:
+            unreadable[record.image_id] = str(error)
+    squares = [pixels for pixels, _ in inputs.values()]
+    pixels = np.stack(squares) if squares else np.empty((0, 0, 0, 3), np.uint8)
+    return PhotoBatch(list(inputs), pixels, [frame for _, frame in inputs.values()], unreadable)
+
+
+def check_captioned(captions: Mapping[Hashable, Caption], photos: int, unreadable: Mapping[Hashable, str]) -> None:
+    """Raise DataError if no photo has a caption, with the reason for the first one."""
+    if not captions:
+        reason = next(iter(unreadable.values()))
+        raise DataError(f"none of the {counted(photos, 'photo')} could be captioned; the first: {reason}")
+
+
 def caption_records(
     captioner: Captioner,
     records: Sequence[ImageRecord],
@@ -168,26 +202,20 @@ def caption_records(
     skipped: dict[Hashable, str] = {}
 
     def caption_batch(number: int) -> tuple[dict[Hashable, Caption], dict[Hashable, str]]:
-        inputs, unreadable = {}, {}
-        for record in records[number * batch_size : (number + 1) * batch_size]:
-            try:
-                inputs[record.image_id] = captioner.prepare(record.path)
-            except ImageError as error:
-                unreadable[record.image_id] = str(error)
-        if not inputs:
-            return {}, unreadable
-        squares, frames = zip(*inputs.values(), strict=True)
-        captions_by_photo = captioner.caption_pixels(np.stack(squares), frames, options)
-        return dict(zip(inputs, (best[0] for best in captions_by_photo), strict=True)), unreadable
+        batch = read_batch(captioner, records[number * batch_size : (number + 1) * batch_size])
+        if not batch.image_ids:
+            return {}, batch.unreadable
+        captions_by_photo = captioner.caption_pixels(batch.pixels, batch.frames, options)
+        best = (photo_captions[0] for photo_captions in captions_by_photo)
+        return dict(zip(batch.image_ids, best, strict=True)), batch.unreadable
 
     with tqdm(total=len(records), desc="captioning", unit="photo", disable=not progress) as bar:
         for batch_captions, unreadable in ranks.map(caption_batch, math.ceil(len(records) / batch_size)):
             captions |= batch_captions
             skipped |= unreadable
             bar.update(len(batch_captions) + len(unreadable))
-    if ranks.leads and not captions:
-        reason = next(iter(skipped.values()))
-        raise DataError(f"none of the {counted(len(records), 'photo')} could be captioned; the first: {reason}")
+    if ranks.leads:
+        check_captioned(captions, len(records), skipped)
     return captions, skipped
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
@@ -31,6 +30,7 @@ from training.losses import caption_nll
 from training.options import Phase, TranslatorOptions
 from training.progress import ReportProgress
 from training.random_streams import VALIDATION, WEIGHTS, sample, stream, torch_seed
+from training.runs.curves import add_picture
 from training.runs.resuming import compare_runs
 from training.task import BatchLoss
 from training.translation.card import translator_card
@@ -170,8 +170,7 @@ class TranslationTask:
 
     def draw_samples(self, writer: SummaryWriter, epoch: int, phase: Phase, scores: TranslationValidation) -> None:
         for number, index in enumerate(self._sample_indices()):
-            matrix = np.asarray(matrix_figure(scores.translations[index]))
-            writer.add_image(f"validation/{number}", matrix, epoch, dataformats="HW")
+            add_picture(writer, f"validation/{number}", matrix_figure(scores.translations[index]), epoch)
 
     def identity(self) -> dict[str, Any]:
         return {

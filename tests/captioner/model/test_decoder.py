@@ -53,6 +53,19 @@ def test_forward_equals_step_repeated(make_decoder, options):
         torch.testing.assert_close(output.gates[:, :, position], gate, atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("options", [{"tied_output": True}, *KINDS])
+@torch.no_grad()
+def test_logits_can_be_computed_for_some_positions_only(make_decoder, options):
+    decoder, annotations = make_decoder(words=8, **options), annotations_of()
+    tokens = torch.randint(0, 12, (3, 2, 5), generator=torch.Generator().manual_seed(1))
+    chosen = torch.rand(3, 2, 5, generator=torch.Generator().manual_seed(2)) < 0.5
+    output, expected = decoder.output_vectors(annotations, tokens), decoder(annotations, tokens)
+    for weight in (output.output_weight, None):
+        logits = decoder.logits(output.vectors[chosen], weight)
+        torch.testing.assert_close(logits, expected.logits[chosen])
+    assert torch.equal(output.alphas, expected.alphas) and torch.equal(output.gates, expected.gates)
+
+
 @pytest.mark.parametrize("options", [{}, *KINDS])
 @torch.no_grad()
 def test_a_step_returns_the_scores_of_its_weights(make_decoder, options):

@@ -282,3 +282,15 @@ def test_versions_are_complete_whenever_a_process_is_killed(versions, bundles, t
     assert versions.current.id in {version.id for version in versions.all()}
     added = versions.add(bundles[0], facts()).id  # no lock is left behind
     assert versions.promote(added).id == versions.current.id
+
+
+def test_the_imports_of_a_new_version_can_be_made_ahead():
+    program = """
+import sys
+from service.store import versions
+before = "torch" in sys.modules
+versions.prepare_to_add()
+print(before, "torch" in sys.modules)
+"""
+    printed = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert printed.stdout.split() == ["False", "True"]

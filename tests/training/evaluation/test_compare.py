@@ -9,6 +9,7 @@ from captioner.captioner import Captioner
 from captioner.errors import DataError
 from tests.support.shapes import draw_shapes
 from training.data.records import read_records
+from training.evaluation import compare as compare_module
 from training.evaluation.compare import compare, held_out_photos
 
 pytestmark = pytest.mark.usefixtures("shared_meteor")
@@ -48,6 +49,31 @@ def test_both_captioners_are_scored_and_shown_on_the_same_photos(captioners, tmp
             rows, columns = photo[captioner]["grid"]
             for word in photo[captioner]["words"]:
                 assert len(word["alpha"]) == rows and len(word["alpha"][0]) == columns
+
+
+@pytest.mark.parametrize(("changed", "encodings"), [(False, 1), (True, 2)])
+def test_photos_are_encoded_once_for_captioners_with_equal_encoders(make_bundle, tmp_path, changed, encodings):
+    """The comparison is that of both captioners alone, an unreadable photo included."""
+    captioners = {"new": Captioner(make_bundle(1), "cpu"), "old": Captioner(make_bundle(2), "cpu")}
+    captioners["old"].model.encoder.load_state_dict(captioners["new"].model.encoder.state_dict())
+    if changed:
+        next(captioners["old"].model.encoder.parameters()).data.mul_(2)
+    data = shapes(tmp_path / "new", train=2, val=3)
+    held_out, _ = held_out_photos(data, 0)
+    held_out[0].path.write_bytes(b"no photo")
+    expected = {
+        name: {record.image_id: captioner.caption([record.path])[0].text for record in held_out[1:]}
+        for name, captioner in captioners.items()
+    }
+    counts = []
+    for captioner in captioners.values():
+        captioner.encode = lambda pixels, encode=captioner.encode: counts.append(len(pixels)) or encode(pixels)
+    comparison = compare_module._compare_on(captioners, held_out, lambda *_, **__: None)
+    texts = {
+        name: {image_id: caption.text for image_id, caption in captions.items()}
+        for name, captions in comparison.captions.items()
+    }
+    assert texts == expected and counts == [2] * encodings
 
 
 @pytest.mark.stress
