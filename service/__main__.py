@@ -7,8 +7,7 @@ import os
 import signal
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from captioner.commands.collector import paused_collector
@@ -16,16 +15,12 @@ from captioner.commands.extras import needs_extra
 from captioner.errors import CaptionerError, ConfigError
 
 if TYPE_CHECKING:  # commands import the rest of the package, which needs an extra
-    from service.inference.captioning import CaptionService
     from service.settings import Settings
     from service.store.versions import Versions
 
 BAD_INPUT = 2
 INTERRUPTED = 130
 """Exit statuses; INTERRUPTED is how a shell reports SIGINT."""
-SWITCH_SECONDS = 0.0005
-"""Time that one thread of Python keeps others waiting during the start. Loading consists of many calls that release the
-interpreter for less than that: by default, each would wait ten times as long for the imports."""
 
 DESCRIPTION = """\
 Caption photos in the browser and over HTTP. The URL is printed when the service is ready.
@@ -109,12 +104,13 @@ def _serve(options: dict[str, Any]) -> None:
         allow_open_files(4 * CONNECTIONS)  # each connection may need up to three files
         with paused_collector():
             _prepare_torch(settings)
-            with _loading(settings) as loading:
-                from service.app import create_app  # whose imports take as long as the captioner
-                from service.jobs.worker import WorkerProcess
-            service = loading.result()
-            resources.callback(service.close)
-            app = create_app(settings, service)
+
+            from service.app import create_app
+            from service.jobs.worker import WorkerProcess
+
+            app = create_app(settings)
+        service = app.extensions["captioner"]
+        resources.callback(service.close)
         if settings.worker == "own":
             resources.callback(WorkerProcess(settings).close)
         server = Server(app, settings, service.mark_stopping, sockets, app.extensions["guard"])
@@ -124,20 +120,6 @@ def _serve(options: dict[str, Any]) -> None:
             # Browsers do not send the part after #, so no log on the way contains the token.
             print(f"To retrain, switch and delete: {server.url}/retrain#token={token}", flush=True)
         server.run()
-
-
-@contextlib.contextmanager
-def _loading(settings: "Settings") -> "Iterator[Future[CaptionService]]":
-    """Open the database and load the captioner in a thread, while the block imports. The result is there after it."""
-    from service.inference.captioning import CaptionService
-
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH_SECONDS)
-    try:
-        with ThreadPoolExecutor(1, "loading") as executor:
-            yield executor.submit(CaptionService, settings)
-    finally:
-        sys.setswitchinterval(interval)
 
 
 def _run_worker(options: dict[str, Any]) -> None:
