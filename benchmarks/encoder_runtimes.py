@@ -21,6 +21,7 @@ from benchmarks.tables import table
 from benchmarks.timing import Contestant, Spread, time_in_turns
 from captioner.captioner import Captioner
 from captioner.model.encoders import Encoder
+from captioner.model.network_cache import ConvertedNetwork
 from captioner.model.runtime import ExactRuntime, OpenVinoEncoder, TorchRuntime, encoder_network
 
 if TYPE_CHECKING:
@@ -140,11 +141,12 @@ def runtimes_of(captioner: Captioner, size: int, sizes: Sizes) -> tuple[dict[str
         runtimes["ONNX Runtime"] = convert_to_onnx(encoder, size)
     else:
         missing.append("ONNX Runtime")
-    runtimes["OpenVINO"] = OpenVinoEncoder(network, bfloat16=False)
-    runtimes["OpenVINO, bfloat16"] = OpenVinoEncoder(network, bfloat16=True)
+    runtimes["OpenVINO"] = OpenVinoEncoder(ConvertedNetwork(network), bfloat16=False)
+    runtimes["OpenVINO, bfloat16"] = OpenVinoEncoder(ConvertedNetwork(network), bfloat16=True)
     if installed("nncf"):
         photos = batch_of(captioner, sizes.calibration, size)
-        runtimes["OpenVINO, 8 bits"] = OpenVinoEncoder(quantise(network, photos), bfloat16=True)
+        quantised = ConvertedNetwork(quantise(network, photos))
+        runtimes["OpenVINO, 8 bits"] = OpenVinoEncoder(quantised, bfloat16=True)
     else:
         missing.append("nncf")
     return runtimes, missing

@@ -194,9 +194,9 @@ def _prepare_torch(settings: "Settings") -> None:
 
     import torch
 
-    from captioner.model.allocator import keep_freed_memory
+    from captioner.model.allocator import LARGE_BLOCK, keep_freed_memory
 
-    keep_freed_memory()
+    keep_freed_memory(smaller_than=LARGE_BLOCK)
     torch.set_num_threads(settings.threads)
 
 

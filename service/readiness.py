@@ -8,10 +8,8 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from redis import Redis
-from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from captioner.errors import is_full_disk
@@ -19,6 +17,9 @@ from service.jobs.heartbeat import Heartbeat
 from service.jobs.trainings import ENDED, Trainings
 from service.settings import REDIS_TIMEOUTS, Settings
 from service.store.database import Database
+
+if TYPE_CHECKING:
+    from redis import Redis
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ class Readiness:
     def __init__(self, settings: Settings, database: Database, trainings: Trainings) -> None:
         self._settings, self._database, self._trainings = settings, database, trainings
         self._heartbeat = Heartbeat(settings.trainings_folder)
-        self._redis = settings.redis and Redis.from_url(settings.redis, **REDIS_TIMEOUTS)
+        self._redis = _redis(settings.redis) if settings.redis else None
         self._check_lock = threading.Lock()
         self._faults: list[Fault] = []
         self._checked_at = -_CACHE_SECONDS
@@ -150,12 +151,20 @@ class Readiness:
     def _redis_faults(self) -> list[Fault]:
         if not self._redis:
             return []
+        from redis.exceptions import RedisError
+
         try:
             self._redis.ping()
         except RedisError as error:
             message = f"Redis cannot be used ({error}): check that it is running"
             return [Fault("redis", f"{message}; until then each replica counts requests alone", False)]
         return []
+
+
+def _redis(url: str) -> "Redis":
+    from redis import Redis  # imported where it is needed to keep the start fast
+
+    return Redis.from_url(url, **REDIS_TIMEOUTS)
 
 
 def _probe_write(folder: Path) -> None:

@@ -103,6 +103,15 @@ def test_a_worker_and_drawing_do_not_import_torch():
     assert result.returncode == 0, result.stderr
 
 
+def test_a_service_without_redis_and_trainings_imports_neither_redis_nor_its_queue():
+    result = run(
+        "import service.app, sys; from pathlib import Path; from service.settings import Settings;"
+        "from service.jobs.queue import TrainingQueue; TrainingQueue(Settings(home=Path('none')));"
+        "assert not {'huey', 'redis', 'psycopg'} & sys.modules.keys()"
+    )
+    assert result.returncode == 0, result.stderr
+
+
 WITHOUT_TORCH = """
 import sys
 sys.modules.update(dict.fromkeys(["torch", "torchvision", "timm"]))  # an import of these fails from here on

@@ -9,6 +9,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from captioner.bundle.files import (
+    WithoutInitialisation,
     check_replaceable,
     check_tensors,
     expected_tensors,
@@ -166,7 +167,8 @@ def load_bundle(folder: Path | None = None) -> Bundle:
                 f"{folder / 'config.json'}: encoder_weights names the source {source['source']!r}, and the weights of"
                 f" {config.encoder} are in no such package: copy it again from its source"
             )
-        network, installed = pretrained_network(spec)
+        with WithoutInitialisation():
+            network, installed = pretrained_network(spec)
         if installed.sha256 != weights.sha256:
             raise BundleError(
                 f"{folder} was trained with other weights of {config.encoder} than {installed.source} has now:"
@@ -182,8 +184,9 @@ def load_bundle(folder: Path | None = None) -> Bundle:
     in_package = names_in_bundle(spec, network) if network else ()
     shaped_by = "config.json and vocabulary.json"
     check_tensors(tensors, expected, folder / "model.safetensors", shaped_by, in_package, _SIZE_HINTS)
-    model = make_model()
-    model.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()}, strict=False)
+    with WithoutInitialisation():
+        model = make_model()
+    model.load_state_dict(tensors, strict=False)  # which converts them
     _check_confidence(confidence, model, folder)
     metrics, card = load_metrics(folder), read_text(folder / "README.md")
     return Bundle(model.eval(), vocabulary, weights, decoding, metrics, card, label_names, confidence)

@@ -70,18 +70,32 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise BundleError(f"{path} is damaged ({error}): copy it again from its source") from error
 
 
-class _WithoutInitialisation(TorchFunctionMode):
-    """Context that leaves out two initialisations, for models on the meta device, whose tensors have no values.
+_FILLERS = {
+    nn.init.uniform_,
+    nn.init.normal_,
+    nn.init.kaiming_uniform_,
+    torch.Tensor.uniform_,
+    torch.Tensor.normal_,
+}
+"""Functions that fill a tensor with random numbers, and return it."""
 
-    On that device these make torch import its compiler, which takes longer than the import of torch.
+
+class WithoutInitialisation(TorchFunctionMode):
+    """Context that leaves out random initial weights, for models whose weights are read from files.
+
+    They would take a tenth of a second for the captioner that ships, and the matrix library would keep 18 MB that it
+    used for them. On the meta device, whose tensors have no values, some make torch import its compiler, which takes
+    longer than the import of torch.
     """
 
     def __torch_function__(
         self, function: Callable, types: Any, arguments: tuple = (), options: dict[str, Any] | None = None
     ) -> Any:
         options = options or {}
-        if function is nn.init.normal_:
-            return options["tensor"]
+        if function in _FILLERS:
+            return options["tensor"] if "tensor" in options else arguments[0]
+        if function is torch.linalg.qr:  # of `nn.init.orthogonal_`
+            return arguments[0], arguments[0]
         if function is torch.eye and "out" in options:
             return options["out"]
         return function(*arguments, **options)
@@ -94,7 +108,7 @@ def expected_tensors(make_model: Callable[[], nn.Module], config: Path) -> dict[
     Raises BundleError, which names the config file.
     """
     try:
-        with torch.device("meta"), _WithoutInitialisation():
+        with torch.device("meta"), WithoutInitialisation():
             return make_model().state_dict()
     except ConfigError as error:
         raise BundleError(f"{config}: {error}") from error

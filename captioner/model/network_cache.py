@@ -10,17 +10,19 @@ the time.
 import hashlib
 import json
 import logging
+import mmap
 import os
 import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import is_dataclass
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -62,6 +64,29 @@ def cache_folder(folder: Path | str | None = None) -> Path | None:
         return None
 
 
+@dataclass(frozen=True)
+class ConvertedNetwork:
+    """OpenVINO network that is not compiled yet."""
+
+    model: "Model"
+    weights: mmap.mmap | None = None
+    """Mapping of the file with its weights, which must outlive the compiled network; None if they are in memory."""
+
+    def with_input(self, shape: Sequence[int]) -> "ConvertedNetwork":
+        """Return a copy for an input of one shape, with the same weights."""
+        model = self.model.clone()
+        model.reshape(list(shape))
+        return ConvertedNetwork(model, self.weights)
+
+    def release(self) -> None:
+        """Take the file's pages out of the process's memory, once the network is compiled.
+
+        A compiled network has its own copy of nearly all weights; the kernel reads the pages of others again.
+        """
+        if self.weights is not None and hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
+            self.weights.madvise(mmap.MADV_DONTNEED)
+
+
 class NetworkCache:
     """Cache of the converted networks of one captioner."""
 
@@ -72,31 +97,35 @@ class NetworkCache:
         self._folder = folder
         self._key = folder and _fingerprint(modules, details)
 
-    def get(self, name: str, convert: "Callable[[], Model]") -> "Model":
+    def get(self, name: str, convert: "Callable[[], Model]") -> ConvertedNetwork:
         """Return a network by its name, converted only if the cache does not have it.
 
         A converted network is read back, so that the first captioner computes the same bits as later ones: OpenVINO may
         round a network in memory differently from the same one in a file.
         """
         if self._folder is None:
-            return convert()
+            return ConvertedNetwork(convert())
         entry = self._folder / f"{self._key}-{name}"
         network = _read(entry)
         if network is None:
-            network = convert()
-            _write(entry, network)
-            network = _read(entry) or network
+            model = convert()
+            _write(entry, model)
+            network = _read(entry) or ConvertedNetwork(model)
         return network
 
 
-def _read(entry: Path) -> "Model | None":
+def _read(entry: Path) -> ConvertedNetwork | None:
     """Return the network of an entry, with the weights mapped from its file; None if there is none or it is damaged."""
     if not entry.is_dir():
         return None
     try:
-        if json.loads((entry / _HASHES).read_bytes()) != _hashes(entry):
+        xml = (entry / _NETWORK).read_bytes()
+        with open(entry / _WEIGHTS, "rb") as file:
+            weights = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)  # numpy and OpenVINO want writable memory
+        if json.loads((entry / _HASHES).read_bytes()) != [_sha256(xml), _sha256(weights)]:
             raise ValueError("its hash differs")
-        network = openvino_core().read_model(entry / _NETWORK)
+        tensor = import_openvino().Tensor(np.frombuffer(weights, np.uint8), shared_memory=True)
+        network = ConvertedNetwork(openvino_core().read_model(xml.decode(), tensor), weights)
         with suppress(OSError):
             os.utime(entry)
         return network
@@ -106,25 +135,22 @@ def _read(entry: Path) -> "Model | None":
         return None
 
 
-def _write(entry: Path, network: "Model") -> None:
+def _write(entry: Path, model: "Model") -> None:
     """Write an entry; leave it out if the folder cannot be written to."""
     if entry.exists():  # by another process
         return
     try:
         with atomic_folder(entry) as folder:
-            import_openvino().save_model(network, folder / _NETWORK, compress_to_fp16=False)
-            (folder / _HASHES).write_text(json.dumps(_hashes(folder)))
+            import_openvino().save_model(model, folder / _NETWORK, compress_to_fp16=False)
+            hashes = [_sha256((folder / name).read_bytes()) for name in (_NETWORK, _WEIGHTS)]
+            (folder / _HASHES).write_text(json.dumps(hashes))
         _trim(entry)
     except (OSError, RuntimeError) as error:
         log.info("The prepared network was not kept in %s: %s", entry.parent, error)
 
 
-def _hashes(entry: Path) -> list[str]:
-    hashes = []
-    for name in (_NETWORK, _WEIGHTS):
-        with open(entry / name, "rb") as file:
-            hashes.append(hashlib.file_digest(file, "sha256").hexdigest())
-    return hashes
+def _sha256(content: bytes | mmap.mmap) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _trim(newest: Path) -> None:

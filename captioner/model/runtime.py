@@ -25,7 +25,7 @@ from captioner.model.allocator import restore_allocator
 from captioner.model.decoder import EXPECTED, LIKELIEST, Decoder, DecoderState, ImageFeatures, Step
 from captioner.model.encoders import Encoder
 from captioner.model.label_attention import LabelEntries, Labels
-from captioner.model.network_cache import NetworkCache
+from captioner.model.network_cache import ConvertedNetwork, NetworkCache
 from captioner.model.openvino_core import import_openvino, openvino_core
 from captioner.model.tracing import Preparation, TracedStep
 
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ENCODER_BATCH_SIZES = (4, 1)
-"""Descending: an OpenVINO network for a fixed number of photos takes a sixth less time than one for any number."""
+FEW_THREADS = 2
+"""Number of threads up to which one photo keeps them busy."""
 
 
 class ExactRuntime:
@@ -107,39 +107,53 @@ class OpenVinoRuntime:
     def inference(self) -> Iterator[None]:
         """Limit torch to one thread while photos are encoded and captions are decoded.
 
-        Torch has little to do here, and its other threads would spin after their work and slow OpenVINO's.
+        Torch has little to do here, and its other threads would spin after their work and slow OpenVINO's. Afterwards,
+        the networks refer to no tensor of the photos, which are as large as the rest of a batch needs.
         """
         previous = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
             yield
         finally:
+            self.encode.release_operands()
+            self.decoder.release_operands()
             torch.set_num_threads(previous if previous > 1 else self._threads)  # 1 if another thread is in this context
 
 
 class OpenVinoEncoder:
     """Encoder: 8-bit RGB pixels [B, S, S, 3] -> annotation vectors [B, H, W, D], float32. Threads may share it."""
 
-    def __init__(self, network: "Model", bfloat16: bool):
+    def __init__(self, network: ConvertedNetwork, bfloat16: bool):
         """network: from `encoder_network`."""
-        pixels = [dimension.get_length() for dimension in list(network.inputs[0].partial_shape)[1:]]
-        self._networks: dict[int, OpenVinoNetwork] = {}
-        for batch_size in ENCODER_BATCH_SIZES:
-            batch_network = network.clone()
-            batch_network.reshape([batch_size, *pixels])
-            self._networks[batch_size] = OpenVinoNetwork(batch_network, bfloat16)
-        (annotations,) = self._networks[1](torch.zeros(1, *pixels, dtype=torch.uint8))
-        self.shape = annotations.shape[1:]
+        pixels = [dimension.get_length() for dimension in list(network.model.inputs[0].partial_shape)[1:]]
+        self._networks = {
+            size: OpenVinoNetwork(network.with_input([size, *pixels]), bfloat16)
+            for size in encoder_batch_sizes(bfloat16, torch.get_num_threads())
+        }
+        self.shape = torch.Size(self._networks[1].result_shape[1:])
         """[H, W, D]"""
 
     def __call__(self, pixels: Tensor) -> Tensor:
         pixels, start = pixels.cpu(), 0
         annotations = torch.empty(len(pixels), *self.shape)
         while start < len(pixels):
-            end = start + next(size for size in ENCODER_BATCH_SIZES if size <= len(pixels) - start)
+            end = start + next(size for size in self._networks if size <= len(pixels) - start)
             self._networks[end - start].write(annotations[start:end], pixels[start:end])
             start = end
         return annotations
+
+    def release_operands(self) -> None:
+        for network in self._networks.values():
+            network.release_operands()
+
+
+def encoder_batch_sizes(bfloat16: bool, threads: int) -> tuple[int, ...]:
+    """Return the numbers of photos for each of which the encoder is compiled, in descending order.
+
+    A network for a fixed number of photos takes a sixth less time than one for any number. A photo alone keeps few
+    threads busy: with them, batches would be no faster, and take 70 MB. Matrix units and more threads want batches.
+    """
+    return (4, 1) if bfloat16 or threads > FEW_THREADS else (1,)
 
 
 class OpenVinoDecoder:
@@ -186,6 +200,10 @@ class OpenVinoDecoder:
         outputs = step(features.annotations, features.keys, state.hidden, state.cell, tokens, *labels)
         logits, hidden, cell, alpha, gate, *label_alpha = outputs
         return Step(logits, DecoderState(hidden, cell), alpha, gate, *(label_alpha or [None]))
+
+    def release_operands(self) -> None:
+        for network in (self._preparation, *self._steps.values()):
+            network.release_operands()
 
     def _annotations(self) -> tuple[Tensor, list[int]]:
         shape = self._locations, self._decoder.annotation_dim
@@ -236,14 +254,21 @@ class OpenVinoFeatures:
 class OpenVinoNetwork:
     """OpenVINO network compiled for this CPU. Threads may share it."""
 
-    def __init__(self, network: "Model", bfloat16: bool):
+    def __init__(self, network: ConvertedNetwork, bfloat16: bool):
         settings = {
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
         }
-        self._compiled = openvino_core().compile_model(network, "CPU", settings)
+        self._network = network  # whose weights must outlive the compiled network
+        self._compiled = openvino_core().compile_model(network.model, "CPU", settings)
+        network.release()
         restore_allocator()  # OpenVINO returns freed memory to the kernel
         self._thread_local = threading.local()
+
+    @property
+    def result_shape(self) -> list[int]:
+        """Shape of the first result of a network for operands of fixed shapes."""
+        return list(self._compiled.outputs[0].shape)
 
     def __call__(self, *operands: Tensor) -> list[Tensor]:
         """Run the network on CPU tensors and return copies of its results."""
@@ -254,6 +279,11 @@ class OpenVinoNetwork:
         """Write the network's only result into a contiguous float32 tensor, without a copy."""
         self._request().request.set_output_tensor(0, _share_memory(result))
         self._run(operands)
+
+    def release_operands(self) -> None:
+        """Refer to no operand of this thread's calls so far; the next call sets all of its operands."""
+        if hasattr(self._thread_local, "request"):
+            self._thread_local.request.operands.clear()
 
     def _request(self) -> "_Request":
         """Return this thread's request."""
@@ -320,7 +350,8 @@ def fast_encoder(encoder: Encoder, image_size: int, stages: int | None = None) -
         return None
     module = encoder if stages is None else _FirstStages(encoder, stages)
     try:
-        return OpenVinoEncoder(encoder_network(module, image_size), multiplies_bfloat16(device))
+        network = ConvertedNetwork(encoder_network(module, image_size))
+        return OpenVinoEncoder(network, multiplies_bfloat16(device))
     except Exception as error:  # unsupported operations and others
         _warn(encoder, error)
         return None

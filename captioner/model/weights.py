@@ -163,5 +163,5 @@ def tensors_sha256(module: nn.Module) -> str:
     """Hash a module's tensors in their order, without their names."""
     digest = hashlib.sha256()
     for tensor in module.state_dict().values():
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        digest.update(tensor.detach().cpu().contiguous().numpy())
     return digest.hexdigest()

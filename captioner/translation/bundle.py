@@ -7,6 +7,7 @@ from typing import Any
 from safetensors.torch import save
 
 from captioner.bundle.files import (
+    WithoutInitialisation,
     check_replaceable,
     check_tensors,
     expected_tensors,
@@ -85,8 +86,9 @@ def load_translator_bundle(folder: Path) -> TranslatorBundle:
 
     expected = expected_tensors(make_model, path)
     check_tensors(tensors, expected, folder / "model.safetensors", "config.json, source.json and target.json")
-    model = make_model()
-    model.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()})
+    with WithoutInitialisation():
+        model = make_model()
+    model.load_state_dict(tensors)  # which converts them
     return TranslatorBundle(
         model.eval(),
         source,

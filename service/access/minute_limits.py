@@ -14,7 +14,6 @@ from typing import TypeVar
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage, MovingWindowSupport, RedisStorage, Storage
 from limits.strategies import MovingWindowRateLimiter
-from redis.exceptions import RedisError
 
 from service.settings import REDIS_TIMEOUTS
 
@@ -53,6 +52,8 @@ class CountStorage(Storage, MovingWindowSupport):
 
     @property
     def base_exceptions(self) -> type[Exception]:
+        from redis.exceptions import RedisError  # imported where it is needed to keep the start fast
+
         return RedisError
 
     def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
@@ -88,7 +89,7 @@ class CountStorage(Storage, MovingWindowSupport):
             self._retry_at = time.monotonic() + _RETRY_SECONDS
         try:
             result = operation(self._shared)
-        except RedisError as error:
+        except self.base_exceptions as error:
             log.warning("Redis is unavailable, so each process counts %s alone: %s", self._name, error)
             self._is_down, self._retry_at = True, time.monotonic() + _RETRY_SECONDS
             return operation(self._local)

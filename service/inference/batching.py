@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -83,12 +84,17 @@ class Batcher:
         window_seconds: float,
         queue_size: int,
         on_batch: Callable[[int], None] = lambda size: None,
+        on_start: Callable[[], Any] = lambda: None,
     ) -> None:
-        """on_batch: called with the size of each batch."""
+        """on_batch: called with the size of each batch.
+        on_start: called first, in the model's thread: `started` has its result.
+        """
         self._captioner = captioner
         self._batch_size, self._window_seconds, self._queue_size = batch_size, window_seconds, queue_size
         self._background_size = min(batch_size, BACKGROUND_BATCH_SIZE)
-        self._on_batch = on_batch
+        self._on_batch, self._on_start = on_batch, on_start
+        self.started: Future[Any] = Future()
+        """Result of `on_start`, or its exception."""
         self._queue: deque[_Job] = deque()
         self._background: deque[_Job] = deque()
         self._upcoming = 0
@@ -160,6 +166,10 @@ class Batcher:
         self._thread.join(timeout)
 
     def _run(self) -> None:
+        try:
+            self.started.set_result(self._on_start())
+        except BaseException as error:
+            self.started.set_exception(error)
         while batch := self._next_batch():
             jobs = [job for job in batch if _can_run(job)]
             if jobs:

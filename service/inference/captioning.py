@@ -26,7 +26,7 @@ from service.inference.batching import Batcher, CaptionResult, DeadlinePassed, O
 from service.inference.collecting import CollectionCaptioning
 from service.inference.documents import to_stored
 from service.inference.recomputing import Recomputation
-from service.inference.switching import Serving, Switch
+from service.inference.switching import Serving, Switch, warm_up
 from service.inference.translating import Translators
 from service.jobs.queue import TrainingQueue
 from service.jobs.trainings import Trainings
@@ -75,6 +75,7 @@ class CaptionService:
         Raises ConfigError if the data folder cannot be used, CaptionerError if the captioner cannot be loaded or a
         translator is incomplete.
         """
+        settings.make_home()
         self.settings = settings
         self.storage = Storage(settings.home, settings.max_home_bytes)
         self.database = Database(settings.database, settings.home)
@@ -186,7 +187,14 @@ class CaptionService:
     def _make_batcher(self, captioner: Captioner) -> Batcher:
         settings = self.settings
         window = settings.batch_window_ms / 1000
-        return Batcher(captioner, settings.batch_size, window, settings.queue_size, on_batch=self.metrics.batch)
+        return Batcher(
+            captioner,
+            settings.batch_size,
+            window,
+            settings.queue_size,
+            on_batch=self.metrics.batch,
+            on_start=functools.partial(warm_up, captioner),
+        )
 
     def _begin(
         self, serving: Serving, data: bytes, options: DecodingOptions, deadline: float, on_words: OnCaptionWords | None

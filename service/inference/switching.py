@@ -43,6 +43,7 @@ class Switch:
         built_in: Captioner | None = None,
     ) -> None:
         """load: reads a captioner from its bundle, including the built-in one unless `built_in` is given.
+        make_batcher: makes its queue, whose thread starts with `warm_up`.
         drain_seconds: time for the previous captioner to finish its queue.
 
         If the current version cannot be used, the built-in one is. Raises CaptionerError if neither can.
@@ -112,7 +113,12 @@ class Switch:
         actual_version = model_version(captioner.bundle)
         if version.id not in (actual_version, BUILT_IN):
             raise changed_bundle(version)
-        return Serving(version.id, captioner, actual_version, warm_up(captioner), self._make_batcher(captioner))
+        batcher = self._make_batcher(captioner)
+        try:
+            return Serving(version.id, captioner, actual_version, batcher.started.result(), batcher)
+        except BaseException:
+            batcher.close()
+            raise
 
     def _exchange(self, serving: Serving) -> None:
         previous, self.serving = self.serving, serving
@@ -123,7 +129,10 @@ class Switch:
 
 
 def warm_up(captioner: Captioner) -> tuple[int, int]:
-    """Caption a grey photo to do one-time work before the first request -> grid rows, columns."""
+    """Caption a grey photo to do one-time work before the first request -> grid rows, columns.
+
+    The networks prepare memory for each thread that runs them, so this belongs into the thread of the captions.
+    """
     size = captioner.model.config.image_size
     (best, *_), *_ = captioner.captions([Image.fromarray(np.full((size, size, 3), 127, dtype=np.uint8))])
     rows, columns = best.alphas.shape[1:]

@@ -1,12 +1,15 @@
 """Queue that wakes workers: persistent, in a file or in Redis."""
 
+import functools
 import logging
 from collections.abc import Callable
-
-from huey import Huey, RedisHuey, SqliteHuey
-from redis import ConnectionPool
+from typing import TYPE_CHECKING
 
 from service.settings import REDIS_TIMEOUTS, Settings
+
+if TYPE_CHECKING:
+    from huey import Huey
+    from huey.api import TaskWrapper
 
 log = logging.getLogger(__name__)
 
@@ -16,14 +19,21 @@ class TrainingQueue:
 
     def __init__(self, settings: Settings, on_wake: Callable[[], object] = lambda: None) -> None:
         """on_wake: called by a worker for each wake-up."""
-        self._huey = _huey(settings)
+        self._settings, self._on_wake = settings, on_wake
         self._is_down = False
 
+    @functools.cached_property
+    def _huey(self) -> "Huey":
+        """The queue, opened at its first use: importing it takes a tenth of a second, which few services need."""
+        return _huey(self._settings)
+
+    @functools.cached_property
+    def _wake(self) -> "TaskWrapper":
         @self._huey.task()
         def carry_out_next() -> None:  # both sides identify the task by this name
-            on_wake()
+            self._on_wake()
 
-        self._wake = carry_out_next
+        return carry_out_next
 
     def wake_worker(self) -> None:
         """Wake a worker. If the queue cannot be reached, workers find the training at their next poll."""
@@ -35,6 +45,7 @@ class TrainingQueue:
     def handle_next(self) -> bool:
         """Handle one wake-up -> whether there was one. With Redis, wait up to a second for it."""
         try:
+            _ = self._wake  # registers the task
             task = self._huey.dequeue()
         except Exception:  # likewise; the worker polls as well
             if not self._is_down:
@@ -48,8 +59,12 @@ class TrainingQueue:
         return True
 
 
-def _huey(settings: Settings) -> Huey:
+def _huey(settings: Settings) -> "Huey":
+    from huey import RedisHuey, SqliteHuey
+
     if settings.redis is not None:
+        from redis import ConnectionPool
+
         pool = ConnectionPool.from_url(settings.redis, **REDIS_TIMEOUTS)
         return RedisHuey("captioner", connection_pool=pool, results=False)
     return SqliteHuey("captioner", filename=str(settings.home / "queue.db"), results=False)

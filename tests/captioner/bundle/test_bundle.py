@@ -97,6 +97,14 @@ def test_a_bundle_saved_again_after_loading_is_unchanged(folder, tmp_path):
         assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes(), name
 
 
+def test_loading_draws_no_initial_weights(folder, package_bundle, tmp_path):
+    save_bundle(package_bundle, tmp_path / "package")
+    state = torch.get_rng_state()
+    load_bundle(folder)
+    load_bundle(tmp_path / "package")
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_a_path_may_be_text_and_parent_folders_are_created(tiny_bundle, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_bundle(tiny_bundle, "deep/er/mine")

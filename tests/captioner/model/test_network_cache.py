@@ -2,6 +2,8 @@
 
 import logging
 import os
+import re
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -60,6 +62,29 @@ def test_each_context_of_hard_attention_is_cached(make_decoder, tmp_path, conver
         OpenVinoDecoder(decoder, 6, False, NetworkCache(tmp_path, {"decoder": decoder}))
     assert len(conversions) == 3  # the preparation, and a step for each context
     assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_weights_of_a_prepared_network_are_not_kept_beside_its_own(make_decoder, tmp_path):
+    decoder = make_decoder(20_000, score="dot")
+    for _ in range(2):  # the second finds the networks
+        fast = OpenVinoDecoder(decoder, 6, False, NetworkCache(tmp_path, {"decoder": decoder}))
+    (file,) = tmp_path.glob("*-likeliest/network.bin")
+    assert file.stat().st_size > 500_000
+    assert 0 <= resident_bytes(file) < 100_000
+    annotations = torch.randn(1, 6, 7, generator=torch.Generator().manual_seed(0))
+    features, exact = fast.prepare(annotations), decoder.prepare(annotations)
+    tokens = torch.tensor([[4]])  # whose embedding is read from the file again
+    logits = fast.step(features, fast.initial_state(features, 1), tokens).logits
+    expected = decoder.step(exact, decoder.initial_state(exact, 1), tokens).logits
+    torch.testing.assert_close(logits, expected, rtol=1e-3, atol=1e-4)
+
+
+def resident_bytes(file: Path) -> int:
+    """Return how much of a mapped file is in this process's memory; -1 if it is not mapped."""
+    mappings = re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", Path("/proc/self/smaps").read_text(), flags=re.MULTILINE)
+    sizes = [int(re.search(r"^Rss: +(\d+) kB", each, re.MULTILINE)[1]) for each in mappings if str(file) in each]
+    return 1024 * sum(sizes) if sizes else -1
 
 
 def truncate(path: Path) -> None:

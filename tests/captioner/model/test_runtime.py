@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -41,13 +42,21 @@ def test_the_exact_runtime_runs_the_network_itself(parts):
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("sizes", [(1,), (4, 1)])
 @pytest.mark.parametrize("photos", [1, 2, 4, 6])
-def test_openvino_gives_the_same_annotations_for_batches_of_any_size(parts, photos):
+def test_openvino_gives_the_same_annotations_for_batches_of_any_size(parts, photos, sizes, monkeypatch):
+    monkeypatch.setattr(inference, "encoder_batch_sizes", lambda *_: sizes)
     runtime = OpenVinoRuntime(*parts, 64, bfloat16=False)
     assert runtime.name == "OpenVINO, float32"
     annotations, exact = runtime.encode(squares(photos)), parts[0](squares(photos))
     assert annotations.dtype == torch.float32 and annotations.shape == exact.shape
     assert worst(annotations, exact) < 1e-4
+
+
+def test_the_encoder_is_compiled_for_batches_only_where_they_are_faster():
+    assert inference.encoder_batch_sizes(bfloat16=False, threads=2) == (1,)
+    assert inference.encoder_batch_sizes(bfloat16=True, threads=2) == (4, 1)
+    assert inference.encoder_batch_sizes(bfloat16=False, threads=16) == (4, 1)
 
 
 @torch.inference_mode()
@@ -114,6 +123,19 @@ def test_a_step_reads_its_operands_anew_and_its_results_last(make_decoder):
             expected.append(decoder.step(prepared[batch][1], states[batch], tokens[batch]).logits)
     for logits, exact in zip(results, expected, strict=True):
         torch.testing.assert_close(logits, exact, rtol=1e-3, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_a_runtime_refers_to_no_tensor_of_a_batch_after_it(parts):
+    runtime = OpenVinoRuntime(*parts, 64, bfloat16=False)
+    annotations = runtime.encode(squares(2))
+    with runtime.inference():
+        features = runtime.decoder.prepare(annotations.flatten(1, 2))
+        state = runtime.decoder.initial_state(features, 1)
+        runtime.decoder.step(features, state, torch.ones(2, 1, dtype=torch.long))
+    references = [weakref.ref(tensor) for tensor in (features.annotations, features.keys, state.hidden)]
+    del features, state
+    assert [reference() for reference in references] == [None] * 3
 
 
 def test_threads_share_a_runtime(parts):

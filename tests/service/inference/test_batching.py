@@ -102,6 +102,22 @@ def test_waiting_photos_share_one_pass_with_the_same_results_as_alone(make_batch
         assert result.queue_seconds > 0 and result.encode_seconds > 0 and result.decode_words_seconds > 0
 
 
+def test_the_thread_of_the_model_is_warmed_up_before_the_first_batch(make_batcher, model):
+    threads = []
+    batcher = make_batcher(on_start=lambda: threads.append(threading.current_thread().name) or len(model.sizes))
+    assert submit(batcher).result(SOON).captions
+    assert batcher.started.result(SOON) == 0 and threads == ["model"]
+
+
+def test_a_failed_warm_up_is_reported(make_batcher):
+    def fail():
+        raise MemoryError
+
+    batcher = make_batcher(on_start=fail)
+    with pytest.raises(MemoryError):
+        batcher.started.result(SOON)
+
+
 def test_a_batch_never_exceeds_its_maximum_size(make_batcher, model):
     sizes = []
     batcher = make_batcher(batch_size=3, on_batch=sizes.append)

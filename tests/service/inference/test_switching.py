@@ -8,6 +8,7 @@ import pytest
 from captioner.bundle.bundle import DEFAULT_BUNDLE, load_bundle, save_bundle
 from captioner.captioner import Captioner
 from captioner.errors import BundleError
+from service.inference.batching import Batcher
 from service.store.database import Database
 from service.store.fingerprint import model_version
 from service.store.versions import BUILT_IN, Versions
@@ -50,6 +51,19 @@ def test_the_next_request_is_answered_by_the_promoted_version(running, two, jpeg
     assert caption(client, jpeg) == two[1]
     client.post("/api/models/built-in/promote")
     assert caption(client, jpeg) == built_in
+
+
+def test_a_captioner_whose_warm_up_fails_is_not_used_and_leaves_no_thread(running, two, monkeypatch):
+    def fail():
+        raise MemoryError
+
+    service = running.service
+    batcher = Batcher(service.serving.captioner, 1, 0.0, 1, on_start=fail)
+    monkeypatch.setattr(service.switch, "_make_batcher", lambda captioner: batcher)
+    before = service.serving
+    with pytest.raises(MemoryError):
+        service.switch.promote(two[0])
+    assert service.serving is before and not batcher.alive
 
 
 @pytest.mark.stress
