@@ -28,7 +28,9 @@ from training.recipes.steps import Step, StepLog, exit_status, start_or_resume
 from training.translation.parallel_text import Pair, read_parallel, write_parallel
 from training.translation.scores import length_group, scores_by_length
 
-if TYPE_CHECKING:  # imports torch, which `--help` should not wait for
+if TYPE_CHECKING:  # imports torch and matplotlib, which `--help` should not wait for
+    from matplotlib.figure import Figure
+
     from captioner.translation.bundle import TranslatorBundle
 
 VARIANTS = {"attention": "none", "last state": "last", "mean": "mean"}
@@ -189,21 +191,26 @@ def _mean_and_range(values: Sequence[float]) -> str:
 
 def draw_lengths(results: Mapping[str, Runs], file: Path) -> None:
     """Plot the mean BLEU by length for each kind of sentences, with the range over the seeds as a band."""
+    with atomic_file(file, one_writer=True) as stream_file:
+        lengths_figure(results).savefig(stream_file, format="png", dpi=120)
+
+
+def lengths_figure(results: Mapping[str, Runs]) -> "Figure":
+    """Return the figure of `draw_lengths`: a plot for each kind of sentences, all with the same axis of BLEU."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5 * len(results), 4), layout="constrained")
-    for axes, (kind, variants) in zip(
-        np.ravel(figure.subplots(1, len(results), sharey=True)), results.items(), strict=True
-    ):
+    plots = np.ravel(figure.subplots(1, len(results), sharey=True))
+    for axes, (kind, variants) in zip(plots, results.items(), strict=True):
         for name, runs in variants.items():
             groups = list(runs[0])
             values = np.array([[run[group]["bleu"] for group in groups] for run in runs])
             axes.plot(groups, values.mean(axis=0), marker="o", label=name)
             axes.fill_between(groups, values.min(axis=0), values.max(axis=0), alpha=0.2)
-        axes.set(title=_TITLES[kind], xlabel="words of the source", ylabel="BLEU", ylim=(0, None))
+        axes.set(title=_TITLES[kind], xlabel="words of the source", ylabel="BLEU")
         axes.legend()
-    with atomic_file(file, one_writer=True) as stream_file:
-        figure.savefig(stream_file, format="png", dpi=120)
+    plots[0].set_ylim(bottom=0)  # once all are drawn: the highest value of any of them fits
+    return figure
 
 
 if __name__ == "__main__":

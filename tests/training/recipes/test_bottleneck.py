@@ -64,6 +64,13 @@ def test_the_plot_is_a_picture(tmp_path):
     assert (tmp_path / "lengths.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_every_plot_shows_all_of_its_points():
+    low, high = ({"attention": [result(value, 2)]} for value in (20, 60))
+    for results in ({"single": low, "joined": high}, {"single": high, "joined": low}):
+        for axes in bottleneck.lengths_figure(results).axes:
+            assert axes.get_ylim()[0] == 0 and axes.get_ylim()[1] > 60
+
+
 def test_all_variants_are_trained_and_measured_once(tmp_path, monkeypatch):
     data = tmp_path / "data"
     data.mkdir()
