@@ -25,6 +25,8 @@ from benchmarks.training_speed import QUICK as QUICK_TRAINING
 from benchmarks.training_speed import Sizes as TrainingSizes
 from captioner.captioner import Captioner
 from captioner.model.decoder import Decoder
+from captioner.model.runtime import multiplies_bfloat16
+from captioner.text.vocabulary import PAD
 from training.options import FitOptions
 
 TITLE = "Limits"
@@ -242,24 +244,26 @@ def training_work(captioner: Captioner, sizes: TrainingSizes, folder: Path) -> W
     options = FitOptions(epochs=1000, batch_size=len(records))
     training = OurTraining.of_photos(captioner, records, options, sizes.our_pixels, folder / "features")
     batch = next(training.features.train.batches(0, len(records), CAPTIONS_PER_PHOTO, 0))
-    bytes_moved = training_bytes(training, batch.features.numel(), batch.targets.numel())
+    dtype = torch.bfloat16 if multiplies_bfloat16(captioner.device) else torch.float32
+    words = int((batch.targets != PAD).sum())
+    bytes_moved = training_bytes(training, batch.features.numel(), words, dtype.itemsize)
     name = f"training step, {sizes.photos} photos, {CAPTIONS_PER_PHOTO} captions each"
-    return Work(name, count_operations(training.epoch), bytes_moved, "bfloat16", lambda _: training.epoch())
+    return Work(name, count_operations(training.epoch), bytes_moved, _name(dtype), lambda _: training.epoch())
 
 
-def training_bytes(training: OurTraining, features: int, words: int) -> float:
+def training_bytes(training: OurTraining, features: int, words: int, number: int) -> float:
     """Return the bytes that a batch must move.
 
     For each trainable number: itself read forwards and backwards, its gradient written and read, and itself, two
     moments and the moving average read and written in the update. For the frozen encoder: the weights of the stages
-    that are not cached, read once. Features read once; the logits of `words` positions written forwards and read
-    backwards, in 16 bits.
+    that are not cached, read once. Features of 16 bits read once; the logits of `words` positions, each of `number`
+    bytes, written forwards and read backwards.
     """
     model = training.run.task.model
     trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     stages = model.encoder.stages[training.features.stages or len(model.encoder.stages) :]
     logits = 2 * words * model.decoder.vocabulary_size
-    return FLOAT32 * ((2 + 2 + 2 * 4) * trainable + _size(stages)) + BF16 * (features + logits)
+    return FLOAT32 * ((2 + 2 + 2 * 4) * trainable + _size(stages)) + BF16 * features + number * logits
 
 
 def _size(module: nn.Module) -> int:

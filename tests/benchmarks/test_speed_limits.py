@@ -4,7 +4,18 @@ import pytest
 import torch
 
 from benchmarks import limits
-from benchmarks.limits import BANDWIDTH, MATRIX, Work, count_operations, encoder_bytes, measure, row_of, step_bytes
+from benchmarks.limits import (
+    BANDWIDTH,
+    MATRIX,
+    QUICK_TRAINING,
+    Work,
+    count_operations,
+    encoder_bytes,
+    measure,
+    row_of,
+    step_bytes,
+    training_work,
+)
 from tests.support.benchmark_results import check
 
 
@@ -18,6 +29,15 @@ def test_peak_rates_and_work_are_measured(shipped):
 
 def test_operations_are_counted_for_matrix_products():
     assert count_operations(lambda: torch.ones(2, 3) @ torch.ones(3, 4)) == 2 * 2 * 3 * 4
+
+
+@pytest.mark.parametrize(("multiplies", "precision"), [(True, "bfloat16"), (False, "float32")])
+def test_a_training_step_is_compared_with_products_of_its_precision(
+    shipped, tmp_path, monkeypatch, multiplies, precision
+):
+    monkeypatch.setattr(limits, "multiplies_bfloat16", lambda device: multiplies)
+    monkeypatch.setattr(limits, "count_operations", lambda run: 1.0)
+    assert training_work(shipped, QUICK_TRAINING, tmp_path).precision == precision
 
 
 def test_the_floor_is_the_longer_of_both_times():
