@@ -1,6 +1,7 @@
 """Batching: a bounded queue, and one thread that captions concurrent requests in one forward pass."""
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -20,6 +21,9 @@ log = logging.getLogger(__name__)
 
 BACKGROUND_BATCH_SIZE = 4
 """Maximum number of background photos in one forward pass: a request that arrives meanwhile waits for them."""
+QUIET_BATCH_SIZE = 8
+"""The same after `QUIET_SECONDS` without a request: a photo takes less time in a larger batch."""
+QUIET_SECONDS = 10.0
 BACKGROUND_WINDOW_SECONDS = 0.25
 """Time that a background photo waits for others to share its batch."""
 BACKGROUND_PATIENCE_SECONDS = 5.0
@@ -73,8 +77,8 @@ class Batcher:
     for more photos if some are being prepared (`announce`), or if its first photo had to wait for the model: then a
     client that was just answered is likely to send another. A lone photo never waits.
 
-    Background photos form small batches of their own (`BACKGROUND_BATCH_SIZE`). They run while no other photo waits or
-    is being prepared, and once after `BACKGROUND_PATIENCE_SECONDS`.
+    Background photos form batches of their own, small ones while requests arrive. They run while no other photo waits
+    or is being prepared, and once after `BACKGROUND_PATIENCE_SECONDS`.
     """
 
     def __init__(
@@ -91,13 +95,13 @@ class Batcher:
         """
         self._captioner = captioner
         self._batch_size, self._window_seconds, self._queue_size = batch_size, window_seconds, queue_size
-        self._background_size = min(batch_size, BACKGROUND_BATCH_SIZE)
         self._on_batch, self._on_start = on_batch, on_start
         self.started: Future[Any] = Future()
         """Result of `on_start`, or its exception."""
         self._queue: deque[_Job] = deque()
         self._background: deque[_Job] = deque()
         self._upcoming = 0
+        self._requested_at = -math.inf
         self._free_since = self._background_ended_at = time.monotonic()
         self._busy_since: float | None = None
         self._closed = False
@@ -155,6 +159,8 @@ class Batcher:
             if not in_background and len(self._queue) >= self._queue_size:
                 raise QueueFull
             (self._background if in_background else self._queue).append(job)
+            if not in_background:
+                self._requested_at = job.submitted_at
             self._condition.notify_all()
         return job.future
 
@@ -187,7 +193,7 @@ class Batcher:
             while not self._queue and not self._closed and (seconds := self._background_seconds()) != 0:
                 self._condition.wait(seconds)
             if not self._queue or self._is_background_overdue():
-                return self._take(self._background, self._background_size)
+                return self._take(self._background, self._background_size())
             while len(self._queue) < self._batch_size and not self._closed:
                 submitted_at = self._queue[0].submitted_at
                 if not self._upcoming and submitted_at > self._free_since:
@@ -207,9 +213,14 @@ class Batcher:
             return None
         if self._upcoming:  # let the photo that is being prepared go first
             return max(0, self._background_overdue_at() - time.monotonic())
-        if len(self._background) >= self._background_size:
+        if len(self._background) >= self._background_size():
             return 0
         return max(0, self._background[0].submitted_at + BACKGROUND_WINDOW_SECONDS - time.monotonic())
+
+    def _background_size(self) -> int:
+        """Return the maximum number of background photos of the next batch."""
+        is_quiet = time.monotonic() - self._requested_at > QUIET_SECONDS
+        return min(self._batch_size, QUIET_BATCH_SIZE if is_quiet else BACKGROUND_BATCH_SIZE)
 
     def _is_background_overdue(self) -> bool:
         return bool(self._background) and time.monotonic() >= self._background_overdue_at()

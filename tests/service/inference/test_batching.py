@@ -10,7 +10,14 @@ import pytest
 from captioner.captioner import Captioner
 from captioner.config import DecodingOptions
 from captioner.images.fitting import ImageFrame
-from service.inference.batching import BACKGROUND_BATCH_SIZE, Batcher, DeadlinePassed, QueueFull, Stopping
+from service.inference.batching import (
+    BACKGROUND_BATCH_SIZE,
+    QUIET_BATCH_SIZE,
+    Batcher,
+    DeadlinePassed,
+    QueueFull,
+    Stopping,
+)
 
 FRAME = ImageFrame(64, 64, (0.0, 0.0, 64.0, 64.0))
 OPTIONS = DecodingOptions(beam_width=3, max_words=6)
@@ -358,7 +365,28 @@ def test_a_request_waits_for_one_small_batch_of_forty_background_photos(model, m
     model.go.set()
     for future in (request, *futures):
         future.result(SOON)
-    assert 1 <= len(before_request) <= BACKGROUND_BATCH_SIZE == max(model.sizes)
+    assert 1 <= len(before_request) <= QUIET_BATCH_SIZE == max(model.sizes)
+    of_request = next(index for index in range(len(model.sizes)) if sum(model.sizes[:index]) >= len(before_request))
+    assert max(model.sizes[of_request + 1 :]) == BACKGROUND_BATCH_SIZE, "smaller batches once a request came"
+
+
+def test_background_batches_grow_again_after_a_time_without_requests(model, make_batcher, monkeypatch):
+    batcher = make_batcher(batch_size=16)
+    submit(batcher, seed=50).result(SOON)
+    monkeypatch.setattr("service.inference.batching.QUIET_SECONDS", 0.0)
+    model.hold()
+    futures = [submit(batcher, seed=n, in_background=True) for n in range(2 * QUIET_BATCH_SIZE)]
+    model.go.set()
+    for future in futures:
+        future.result(SOON)
+    assert max(model.sizes) == QUIET_BATCH_SIZE
+
+
+def test_no_background_batch_is_larger_than_those_of_requests(model, make_batcher):
+    batcher = make_batcher(batch_size=2)
+    for future in [submit(batcher, seed=n, in_background=True) for n in range(8)]:
+        future.result(SOON)
+    assert max(model.sizes) == 2
 
 
 def test_background_photos_wait_for_a_photo_that_is_being_prepared(model, make_batcher):
@@ -385,7 +413,7 @@ def test_the_patience_of_background_photos_begins_when_their_last_batch_ends(mod
     monkeypatch.setattr("service.inference.batching.BACKGROUND_PATIENCE_SECONDS", 1.0)
     batcher, order = make_batcher(), []
     model.hold()
-    futures = [submit(batcher, seed=n, in_background=True) for n in range(2 * BACKGROUND_BATCH_SIZE)]
+    futures = [submit(batcher, seed=n, in_background=True) for n in range(2 * QUIET_BATCH_SIZE)]
     assert model.entered.wait(SOON)
     request = submit(batcher, seed=50)
     for future in (request, *futures):
@@ -394,4 +422,4 @@ def test_the_patience_of_background_photos_begins_when_their_last_batch_ends(mod
     model.go.set()
     for future in (request, *futures):
         future.result(SOON)
-    assert order.index(request) <= BACKGROUND_BATCH_SIZE
+    assert order.index(request) <= QUIET_BATCH_SIZE
