@@ -93,8 +93,7 @@ class Criterion:
                 losses["self_critical"], reward = self.self_critical.loss(model, annotations, batch, ranks)
             if not self_critical or options.cross_entropy_weight or batch.inside is not None:
                 teacher = None if self_critical else self.teacher
-                is_frozen = phase.name == "cross_entropy"
-                captions = caption_losses(model, annotations, batch, options, teacher, baseline, ranks, is_frozen)
+                captions = caption_losses(model, annotations, batch, options, teacher, baseline, ranks)
                 losses |= captions.losses
                 word_log_prob = captions.word_log_prob
             if phase.name == "fine_tune" and self.original_encoder is not None:

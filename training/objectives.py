@@ -57,14 +57,12 @@ def caption_losses(
     teacher: Teacher | None = None,
     baseline: float = 0.0,
     ranks: Ranks = ALONE,
-    annotations_stay: bool = False,
 ) -> CaptionLosses:
     """Compute the losses of teacher-forced captions: annotations [B, L, D] or their maps, captions [B, K, T].
 
     Soft attention has the terms of Xu et al. 2015, eq. 14, hard attention those of eq. 12, in nats per word; a teacher
     adds its distillation, boxes their supervision.
     baseline: moving average of the log-probability of a word (hard attention). ranks: processes that share the batch.
-    annotations_stay: whether a photo has the same annotations in every batch, so that the teacher may keep its results.
     """
     device = next(model.parameters()).device
     inputs, targets = batch.inputs.to(device), batch.targets.to(device)
@@ -87,7 +85,7 @@ def caption_losses(
         if model.decoder.attention == "none":
             del losses["doubly_stochastic"]
     if teacher is not None and options.distillation_weight:
-        teacher_output = teacher(annotations, inputs, exists, batch.images if annotations_stay else None)
+        teacher_output = teacher(annotations, inputs, exists)
         # Positions whose next word is missing from the teacher's vocabulary are left out.
         known_mask = targets[exists] < teacher.vocabulary_size
         losses["distillation"] = distillation_loss(logits, teacher_output.logits, known_mask, ranks)

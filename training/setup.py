@@ -36,7 +36,7 @@ from training.objectives import SelfCritical
 from training.options import FitOptions
 from training.random_streams import WEIGHTS, torch_seed
 from training.start import extended_model
-from training.teacher import MOST_KEPT_BYTES, Teacher
+from training.teacher import Teacher
 
 DIFFERENT_SENTENCES = (
     "the processes of this run do not find the same sentences: put --sentences into a folder that all machines share"
@@ -156,13 +156,13 @@ def make_criterion(
     if options.self_critical_epochs:
         references = tokenise_for_scoring(dict(enumerate(record.captions for record in features.train.records)))
         self_critical = SelfCritical(list(references.values()), words.vocabulary, options)
-    views = len(features.train.caches)  # the maps of mirror images differ
     if start is not None and options.distillation_weight:
         device = next(model.parameters()).device
-        teacher = Teacher(start.model.decoder.to(device), MOST_KEPT_BYTES if views == 1 else 0)
+        teacher = Teacher(start.model.decoder.to(device))
     if model.config.labels and options.fine_tune_stages and options.label_weight:
         original_encoder = copy.deepcopy(model.encoder).requires_grad_(False)
     if features.stages is not None and model.encoder.scales == 2 and model.decoder.project is not None:
+        views = len(features.train.caches)  # the maps of mirror images differ
         last_maps = LastMaps(len(features.train) if views == 1 else None)
     return Criterion(self_critical, teacher, original_encoder, last_maps)
 

@@ -202,10 +202,6 @@ class TwoScales:
         """C + F: size of an annotation vector."""
         return self.last.shape[1] + self.finer.shape[1]
 
-    def __getitem__(self, images: Sequence[int]) -> "TwoScales":
-        """Select images of the batch."""
-        return TwoScales(self.last[images], self.finer[images])
-
     def join(self) -> Tensor:
         """Return both maps on the finer grid, [B, C + F, H, W]."""
         return torch.cat([self._spread(self.last), self.finer], dim=1)
