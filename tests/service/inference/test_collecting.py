@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from captioner.captioner import Captioner
-from service.inference.batching import BACKGROUND_BATCH_SIZE
+from service.inference.batching import BACKGROUND_BATCH_SIZE, QUIET_BATCH_SIZE
 from service.inference.captioning import CaptionService
 from service.inference.collection_reading import PREVIEW_SIDE
 from service.settings import Settings
@@ -112,7 +112,8 @@ def test_a_request_waits_for_one_small_batch_of_a_collection_at_most(open_servic
     gate.set()
     service.finish(request)
     photos_of(service, collection_id)
-    assert sizes[0] <= BACKGROUND_BATCH_SIZE and sizes[1] == 1 and sum(sizes) == 41, sizes
+    assert sizes[0] <= QUIET_BATCH_SIZE and sizes[1] == 1 and sum(sizes) == 41, sizes
+    assert max(sizes[2:]) <= BACKGROUND_BATCH_SIZE, "smaller batches once a request came"
 
 
 def test_every_file_of_a_mixed_folder_has_its_own_result(open_service):
