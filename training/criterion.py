@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from captioner.model.decoder import Decoder
 from captioner.model.encoders import Encoder
 from captioner.model.network import CaptionModel
 from captioner.model.runtime import multiplies_bfloat16
@@ -16,7 +17,6 @@ from training.losses import label_distillation_loss
 from training.objectives import SelfCritical, caption_losses, sentence_loss
 from training.options import FitOptions, Phase
 from training.task import BatchLoss
-from training.teacher import Teacher
 
 
 def loss_weights(phase: str, options: FitOptions) -> dict[str, float]:
@@ -58,8 +58,8 @@ class Criterion:
 
     self_critical: SelfCritical | None = None
     """Rewards sampled captions; None without self-critical training."""
-    teacher: Teacher | None = None
-    """The captioner that the run started from, which it stays near."""
+    teacher: Decoder | None = None
+    """The decoder that the run started from, which it stays near."""
     original_encoder: Encoder | None = None
     """The encoder before fine-tuning, whose labels are to be kept."""
     last_maps: LastMaps | None = None

@@ -13,7 +13,7 @@ from captioner.model.draws import draw_for_batch
 from captioner.model.encoders import TwoScales
 from captioner.model.network import CaptionModel
 from captioner.ranks import ALONE, Ranks
-from captioner.text.vocabulary import PAD, Vocabulary
+from captioner.text.vocabulary import PAD, UNKNOWN, Vocabulary
 from training.data.dataset import Batch, pad_captions
 from training.data.sentences import SentenceBatch
 from training.losses import (
@@ -30,7 +30,6 @@ from training.losses import (
 )
 from training.options import FitOptions
 from training.reward import CiderReward
-from training.teacher import Teacher
 
 MAX_SAMPLED_WORDS = 20
 """Longer samples are cut; they are bad captions anyway."""
@@ -54,7 +53,7 @@ def caption_losses(
     annotations: Tensor | TwoScales,
     batch: Batch,
     options: FitOptions,
-    teacher: Teacher | None = None,
+    teacher: Decoder | None = None,
     baseline: float = 0.0,
     ranks: Ranks = ALONE,
 ) -> CaptionLosses:
@@ -85,16 +84,32 @@ def caption_losses(
         if model.decoder.attention == "none":
             del losses["doubly_stochastic"]
     if teacher is not None and options.distillation_weight:
-        teacher_output = teacher(annotations, inputs, exists)
+        teacher_logits, teacher_alphas = teacher_predictions(teacher, annotations, inputs, exists)
         # Positions whose next word is missing from the teacher's vocabulary are left out.
         known_mask = targets[exists] < teacher.vocabulary_size
-        losses["distillation"] = distillation_loss(logits, teacher_output.logits, known_mask, ranks)
-        losses["map_distillation"] = map_distillation_loss(
-            output.alphas[exists], teacher_output.alphas, known_mask, ranks
-        )
+        losses["distillation"] = distillation_loss(logits, teacher_logits, known_mask, ranks)
+        losses["map_distillation"] = map_distillation_loss(output.alphas[exists], teacher_alphas, known_mask, ranks)
     if batch.inside is not None:
         losses["supervision"] = attention_supervision_loss(output.alphas, batch.inside.to(device), ranks)
     return CaptionLosses(losses, word_log_prob)
+
+
+@torch.no_grad
+def teacher_predictions(
+    teacher: Decoder, annotations: Tensor | TwoScales, inputs: Tensor, exists: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Predict the next words of captions by the teacher -> logits [N, V'] of its words, and maps [N, L].
+
+    annotations [B, L, D] or their maps, inputs [B, K, T]; words that the teacher does not know are unknown to it.
+    exists: bool [B, K, T], the N positions to predict at. Nothing is kept for later epochs: rounding depends on the
+    other photos of a batch, so a resumed run would not continue exactly as if it had never stopped.
+    """
+    if isinstance(annotations, TwoScales) and annotations.channels != teacher.annotation_dim:
+        annotations = annotations.annotations()
+    if isinstance(annotations, Tensor):  # without finer annotations, which the teacher has not learned from
+        annotations = annotations[..., : teacher.annotation_dim]
+    output = teacher.output_vectors(annotations, inputs.where(inputs < teacher.vocabulary_size, UNKNOWN))
+    return teacher.logits(output.vectors[exists], output.output_weight), output.alphas[exists]
 
 
 def _hard_attention_losses(

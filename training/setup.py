@@ -36,7 +36,6 @@ from training.objectives import SelfCritical
 from training.options import FitOptions
 from training.random_streams import WEIGHTS, torch_seed
 from training.start import extended_model
-from training.teacher import Teacher
 
 DIFFERENT_SENTENCES = (
     "the processes of this run do not find the same sentences: put --sentences into a folder that all machines share"
@@ -158,7 +157,7 @@ def make_criterion(
         self_critical = SelfCritical(list(references.values()), words.vocabulary, options)
     if start is not None and options.distillation_weight:
         device = next(model.parameters()).device
-        teacher = Teacher(start.model.decoder.to(device))
+        teacher = start.model.decoder.to(device).eval().requires_grad_(False)
     if model.config.labels and options.fine_tune_stages and options.label_weight:
         original_encoder = copy.deepcopy(model.encoder).requires_grad_(False)
     if features.stages is not None and model.encoder.scales == 2 and model.decoder.project is not None:
