@@ -25,8 +25,8 @@ from benchmarks.training_speed import QUICK as QUICK_TRAINING
 from benchmarks.training_speed import Sizes as TrainingSizes
 from captioner.captioner import Captioner
 from captioner.model.decoder import Decoder
-from captioner.model.runtime import multiplies_bfloat16
 from captioner.text.vocabulary import PAD
+from training.data.features import precision_on
 from training.options import FitOptions
 
 TITLE = "Limits"
@@ -244,11 +244,11 @@ def training_work(captioner: Captioner, sizes: TrainingSizes, folder: Path) -> W
     options = FitOptions(epochs=1000, batch_size=len(records))
     training = OurTraining.of_photos(captioner, records, options, sizes.our_pixels, folder / "features")
     batch = next(training.features.train.batches(0, len(records), CAPTIONS_PER_PHOTO, 0))
-    dtype = torch.bfloat16 if multiplies_bfloat16(captioner.device) else torch.float32
+    precision = precision_on(captioner.device)
     words = int((batch.targets != PAD).sum())
-    bytes_moved = training_bytes(training, batch.features.numel(), words, dtype.itemsize)
+    bytes_moved = training_bytes(training, batch.features.numel(), words, getattr(torch, precision).itemsize)
     name = f"training step, {sizes.photos} photos, {CAPTIONS_PER_PHOTO} captions each"
-    return Work(name, count_operations(training.epoch), bytes_moved, _name(dtype), lambda _: training.epoch())
+    return Work(name, count_operations(training.epoch), bytes_moved, precision, lambda _: training.epoch())
 
 
 def training_bytes(training: OurTraining, features: int, words: int, number: int) -> float:

@@ -75,7 +75,6 @@ class CaptionService:
         Raises ConfigError if the data folder cannot be used, CaptionerError if the captioner cannot be loaded or a
         translator is incomplete.
         """
-        settings.make_home()
         self.settings = settings
         self.storage = Storage(settings.home, settings.max_home_bytes)
         self.database = Database(settings.database, settings.home)

@@ -23,13 +23,10 @@ class TrainingQueue:
         self._is_down = False
 
     @functools.cached_property
-    def _huey(self) -> "Huey":
-        """The queue, opened at its first use: importing it takes a tenth of a second, which few services need."""
-        return _huey(self._settings)
-
-    @functools.cached_property
     def _wake(self) -> "TaskWrapper":
-        @self._huey.task()
+        """The wake-up and its queue, which open at their first use: the import takes a tenth of a second."""
+
+        @_huey(self._settings).task()
         def carry_out_next() -> None:  # both sides identify the task by this name
             self._on_wake()
 
@@ -45,8 +42,7 @@ class TrainingQueue:
     def handle_next(self) -> bool:
         """Handle one wake-up -> whether there was one. With Redis, wait up to a second for it."""
         try:
-            _ = self._wake  # registers the task
-            task = self._huey.dequeue()
+            task = self._wake.huey.dequeue()
         except Exception:  # likewise; the worker polls as well
             if not self._is_down:
                 log.warning("The queue of trainings cannot be reached", exc_info=True)
@@ -55,7 +51,7 @@ class TrainingQueue:
         self._is_down = False
         if task is None:
             return False
-        self._huey.execute(task)
+        self._wake.huey.execute(task)
         return True
 
 

@@ -31,11 +31,9 @@ def test_operations_are_counted_for_matrix_products():
     assert count_operations(lambda: torch.ones(2, 3) @ torch.ones(3, 4)) == 2 * 2 * 3 * 4
 
 
-@pytest.mark.parametrize(("multiplies", "precision"), [(True, "bfloat16"), (False, "float32")])
-def test_a_training_step_is_compared_with_products_of_its_precision(
-    shipped, tmp_path, monkeypatch, multiplies, precision
-):
-    monkeypatch.setattr(limits, "multiplies_bfloat16", lambda device: multiplies)
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+def test_a_training_step_is_compared_with_products_of_its_precision(shipped, tmp_path, monkeypatch, precision):
+    monkeypatch.setattr(limits, "precision_on", lambda device: precision)
     monkeypatch.setattr(limits, "count_operations", lambda run: 1.0)
     assert training_work(shipped, QUICK_TRAINING, tmp_path).precision == precision
 
