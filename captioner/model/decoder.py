@@ -64,34 +64,34 @@ class DecoderState:
         return DecoderState(self.hidden[images], self.cell[images])
 
 
-@dataclass(frozen=True)
-class OutputVectors:
-    """Result of the decoder before its output layer, for each position of each caption."""
+@dataclass(frozen=True, kw_only=True)
+class AttentionPath:
+    """The attention from which each word of each caption was predicted."""
 
-    vectors: Tensor
-    """[B, K, T, M], or [B, K, T, N] without deep output: the input of the output layer"""
-    alphas: Tensor
-    """[B, K, T, L]"""
-    gates: Tensor
-    """[B, K, T]"""
-    locations: Tensor | None = None
-    """[B, K, T]"""
-    output_weight: Tensor | None = None
-    """As in `ImageFeatures`."""
-
-
-@dataclass(frozen=True)
-class DecoderOutput:
-    """One prediction for each position of each caption."""
-
-    logits: Tensor
-    """[B, K, T, V]"""
     alphas: Tensor
     """[B, K, T, L]: the attention weights from which word t was predicted."""
     gates: Tensor
     """[B, K, T]: beta_t; the mean of a vector gate, 1 without a gate."""
     locations: Tensor | None = None
     """[B, K, T]: the location that hard attention read, if it was sampled, likeliest or given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputVectors(AttentionPath):
+    """Result of the decoder before its output layer, for each position of each caption."""
+
+    vectors: Tensor
+    """[B, K, T, M], or [B, K, T, N] without deep output: the input of the output layer"""
+    output_weight: Tensor | None = None
+    """As in `ImageFeatures`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderOutput(AttentionPath):
+    """One prediction for each position of each caption."""
+
+    logits: Tensor
+    """[B, K, T, V]"""
 
 
 class Step(NamedTuple):
@@ -266,7 +266,7 @@ class Decoder(nn.Module):
         """
         output = self.output_vectors(annotations, tokens, location, use_expectation, batch_slice, labels, padding)
         logits = self.logits(output.vectors, output.output_weight)
-        return DecoderOutput(logits, output.alphas, output.gates, output.locations)
+        return DecoderOutput(logits=logits, alphas=output.alphas, gates=output.gates, locations=output.locations)
 
     def output_vectors(
         self,
@@ -307,7 +307,7 @@ class Decoder(nn.Module):
         rows = (values.flatten(1, 2) for values in (embedding, hidden, context))
         vectors, _ = self._output_vectors(*rows, features, batch_slice)
         return OutputVectors(
-            vectors.unflatten(1, tokens.shape[1:]),
+            vectors=vectors.unflatten(1, tokens.shape[1:]),
             alphas=torch.stack([step.alpha for step in steps], dim=2),
             gates=torch.stack([step.gate for step in steps], dim=2),
             locations=None if attention.locations is None else torch.stack([step.locations for step in steps], dim=2),
