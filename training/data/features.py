@@ -249,7 +249,8 @@ def annotations_from(encoder: Encoder, features: Tensor, stages: int | None) -> 
 class LastMaps:
     """The last maps of a frozen encoder with two scales, kept in memory so that each photo's is computed once.
 
-    A photo takes 256 kB with the captioner that ships. A run with more than `MOST_LAST_MAPS` photos keeps no map.
+    A photo takes 256 kB with the captioner that ships: the maps have 16 bits, bfloat16 if the encoder computes in it,
+    because autocast refuses float16 beside it. A run with more than `MOST_LAST_MAPS` photos keeps no map.
     """
 
     def __init__(self, photos: int | None):
@@ -263,7 +264,9 @@ class LastMaps:
             return encoder.two_scales(features, stages)
         missing = [index for index, photo in enumerate(photos) if photo not in self._maps]
         if missing:
-            new_maps = encoder.two_scales(features[missing], stages).last.half()
+            new_maps = encoder.two_scales(features[missing], stages).last
+            if new_maps.dtype == torch.float32:
+                new_maps = new_maps.half()
             self._maps |= {photos[index]: last for index, last in zip(missing, new_maps, strict=True)}
         if not photos:  # a rank may have no photo of a batch
             return encoder.two_scales(features, stages)
