@@ -10,25 +10,23 @@ import torch
 from torch import Tensor
 
 from captioner.config import DecodingOptions
-from captioner.forbidden_words import forbidden_words
+from captioner.forbidden_words import NEVER_GENERATED, forbidden_words
 from captioner.hypotheses import (
-    IMPOSSIBLE,
     Choice,
     Hypotheses,
     agreed_lengths,
     common_prefixes,
     join,
+    own_rows,
     rank,
     rows_of_images,
 )
-from captioner.model.decoder import Decoder, DecoderState, Step
+from captioner.model.decoder import Decoder
+from captioner.model.decoder_step import IMPOSSIBLE, Beams, BeamStep, DecoderState, Step
 from captioner.model.draws import choose, draw_for_batch, seeded_generator
 from captioner.model.label_attention import Labels
 from captioner.ranks import BatchSlice
 from captioner.text.vocabulary import END, PAD, START
-
-_BLOCK = 64
-"""Number of values of which `_top` first compares only the maximum."""
 
 
 class SteppingDecoder(Protocol):
@@ -39,6 +37,11 @@ class SteppingDecoder(Protocol):
     def initial_state(self, features: Any, captions: int) -> DecoderState: ...
 
     def step(self, features: Any, state: DecoderState, tokens: Tensor, location: str) -> Step: ...
+
+    def beam_step(self, features: Any, state: DecoderState, beams: Beams, location: str) -> BeamStep: ...
+
+    @property
+    def vocabulary_size(self) -> int: ...
 
 
 @torch.no_grad()
@@ -77,27 +80,19 @@ def decode(
         )
     features = decoder.prepare(annotations, labels, padding)
     state = decoder.initial_state(features, width)
-    is_noun = None if nouns is None else nouns.cpu().numpy()
+    limits = _Limits(options, nouns, decoder.vocabulary_size, device)
     beams = _Beams.start(batch, width, equal=not sampling)
     results: list[tuple[np.ndarray, Hypotheses]] = []  # of images that have finished
     announced_lengths = np.zeros(batch, int)
     for step in range(options.max_words + 1):
-        output = decoder.step(features, state, _to_tensor(beams.history[:, :, -1], device), options.hard_context)
-        log_probs = output.logits.float().log_softmax(dim=-1)  # [B, K, V]
-        log_probs.scatter_(-1, _to_tensor(forbidden_words(beams.words, options, is_noun), device), IMPOSSIBLE)
-        if step == options.max_words:
-            log_probs[..., :END] = log_probs[..., END + 1 :] = IMPOSSIBLE
         if sampling:
-            parents, words, gains = _sample(log_probs, _to_tensor(beams.finished, device), options, uniforms[..., step])
-            totals = beams.totals + gains.cpu().numpy()
+            choice, words, totals, state = _sample(decoder, features, state, beams, limits, uniforms[..., step])
         else:
-            parents, words, gains, totals = _best_continuations(log_probs, beams.totals, beams.finished)
-        label_alpha = output.alpha[..., :0] if output.label_alpha is None else output.label_alpha
-        beams.extend(Choice(parents, gains, output.alpha, output.gate, label_alpha), words, totals)
+            choice, words, totals, state = _search(decoder, features, state, beams, limits)
+        beams.extend(choice, words, totals)
         image_finished = beams.finished.all(axis=1)  # [B]
         if image_finished.all():
             break
-        state = output.state.select(_to_tensor(parents, device))
         if on_words is not None:
             final_lengths = agreed_lengths(beams.words, beams.totals)  # [B]
             if (final_lengths > announced_lengths).any():
@@ -138,6 +133,11 @@ class _Beams:
         """[B, K, T] ids, without the start"""
         return self.history[:, :, 1:]
 
+    @property
+    def parents(self) -> np.ndarray:
+        """[B, K], the hypotheses of the last step that these continue; at the start, these themselves"""
+        return self.steps[-1].parents if self.steps else own_rows(self.totals.shape)
+
     def extend(self, choice: Choice, words: np.ndarray, totals: np.ndarray) -> None:
         """Append a word to each hypothesis that `choice` continues: words and their new totals, [B, K]."""
         self.steps.append(choice)
@@ -155,6 +155,31 @@ class _Beams:
         return self.images, rank(self.steps, self.words, self.totals, options)
 
 
+class _Limits:
+    """The words that must not come next, by the options of a search."""
+
+    def __init__(self, options: DecodingOptions, nouns: Tensor | None, vocabulary_size: int, device: torch.device):
+        self.options, self.device = options, device
+        self._nouns = None if nouns is None else nouns.cpu().numpy()
+        self._none = torch.zeros(vocabulary_size, device=device)
+        self._most = 2 * options.max_words + len(NEVER_GENERATED) + 2
+
+    def forbidden(self, beams: "_Beams") -> Tensor:
+        """Return `forbidden_words` of the hypotheses, [B, K, F] with the same F at every step."""
+        words = forbidden_words(beams.words, self.options, self._nouns)
+        padded = np.full((*words.shape[:2], self._most), PAD)
+        padded[..., : words.shape[-1]] = words
+        return _to_tensor(padded, self.device)
+
+    def penalties(self, beams: "_Beams") -> Tensor:
+        """Return what to add to all log-probabilities, [V]: -inf for all but the end after the last word."""
+        if len(beams.steps) < self.options.max_words:
+            return self._none
+        penalties = torch.full_like(self._none, IMPOSSIBLE)
+        penalties[END] = 0.0
+        return penalties
+
+
 def _to_tensor(values: np.ndarray, device: torch.device) -> Tensor:
     """Return numbers of the beams as a tensor on the decoder's device."""
     return torch.from_numpy(values).to(device)
@@ -165,51 +190,54 @@ def _draw_uniforms(seed: int | None, device: torch.device, shape: tuple[int, ...
     return torch.rand(shape, generator=generator, device=device)
 
 
-def _best_continuations(
-    log_probs: Tensor, totals: np.ndarray, finished: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, Tensor, np.ndarray]:
-    """Return the K best of K * V continuations; a finished hypothesis has one, PAD at no cost.
-
-    log_probs [B, K, V], overwritten for PAD; totals and finished [B, K] -> parents, words, gains and totals, [B, K].
-    """
-    device = log_probs.device
+def _search(
+    decoder: SteppingDecoder, features: Any, state: DecoderState, beams: _Beams, limits: _Limits
+) -> tuple[Choice, np.ndarray, np.ndarray, DecoderState]:
+    """Take a step of beam search: return the choice, its words and totals [B, K], and the state that it refers to."""
     open_totals, finished_totals = (
-        _to_tensor(np.where(excluded, np.float32(IMPOSSIBLE), totals), device) for excluded in (finished, ~finished)
+        np.where(excluded, np.float32(IMPOSSIBLE), beams.totals) for excluded in (beams.finished, ~beams.finished)
     )
-    log_probs.select(-1, PAD).fill_(0.0)
-    candidates = log_probs + open_totals.unsqueeze(-1)
-    candidates.select(-1, PAD).copy_(finished_totals)
-    best, indices = _top(candidates.flatten(1), totals.shape[1])
-    parents, words = np.divmod(indices.cpu().numpy(), log_probs.shape[-1])
-    return parents, words, log_probs.flatten(1).gather(1, indices), best.cpu().numpy()
+    numbers = beams.parents, beams.history[:, :, -1], open_totals, finished_totals
+    operands = Beams(
+        *(_to_tensor(values, limits.device) for values in numbers), limits.forbidden(beams), limits.penalties(beams)
+    )
+    output = decoder.beam_step(features, state, operands, limits.options.hard_context)
+    parents, words = np.divmod(output.indices.cpu().numpy(), decoder.vocabulary_size)
+    totals = output.totals.cpu().numpy()
+    gains = np.full_like(totals, IMPOSSIBLE)
+    np.subtract(totals, rows_of_images(beams.totals, parents), out=gains, where=totals > IMPOSSIBLE)
+    return _choice(parents, _to_tensor(gains, limits.device), output), words, totals, output.state
 
 
-def _top(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Return the largest values of each row and their indices, as `topk` does: [B, N] -> [B, count], largest first.
-
-    On a CPU, `topk` takes long for a batch. The blocks with the largest maxima hold the largest values, and it takes a
-    third of the time to find these blocks and to sort them alone.
-    """
-    length = values.shape[1] // _BLOCK * _BLOCK
-    if len(values) == 1 or length <= count * _BLOCK or values.device.type != "cpu":
-        return values.topk(count, dim=-1)
-    blocks = values[:, :length].unflatten(1, (-1, _BLOCK)).amax(dim=-1).topk(count, dim=-1).indices  # [B, count]
-    in_blocks = (blocks.unsqueeze(-1) * _BLOCK + torch.arange(_BLOCK)).flatten(1)
-    after_blocks = torch.arange(length, values.shape[1]).expand(len(values), -1)
-    indices = torch.cat([in_blocks, after_blocks], dim=1)
-    best = values.gather(1, indices).topk(count, dim=-1)
-    return best.values, indices.gather(1, best.indices)
+def _choice(parents: np.ndarray, gains: Tensor, output: Step | BeamStep) -> Choice:
+    label_alpha = output.alpha[..., :0] if output.label_alpha is None else output.label_alpha
+    return Choice(parents, gains, output.alpha, output.gate, label_alpha)
 
 
 def _sample(
+    decoder: SteppingDecoder, features: Any, state: DecoderState, beams: _Beams, limits: _Limits, uniforms: Tensor
+) -> tuple[Choice, np.ndarray, np.ndarray, DecoderState]:
+    """Sample one word for each hypothesis: return the choice, its words and totals [B, K], and the state after it.
+
+    uniforms: [B, K] from 0 to 1.
+    """
+    tokens = _to_tensor(beams.history[:, :, -1], limits.device)
+    output = decoder.step(features, state, tokens, limits.options.hard_context)
+    log_probs = output.logits.float().log_softmax(dim=-1)  # [B, K, V]
+    log_probs = log_probs.add_(limits.penalties(beams)).scatter_(-1, limits.forbidden(beams), IMPOSSIBLE)
+    words, gains = _draw_words(log_probs, _to_tensor(beams.finished, limits.device), limits.options, uniforms)
+    totals = beams.totals + gains.cpu().numpy()
+    return _choice(own_rows(totals.shape), gains, output), words.cpu().numpy(), totals, output.state
+
+
+def _draw_words(
     log_probs: Tensor, finished: Tensor, options: DecodingOptions, uniforms: Tensor
-) -> tuple[np.ndarray, np.ndarray, Tensor]:
-    """Sample one word for each hypothesis from softmax(log_probs / temperature), limited to the nucleus of `top_p`.
+) -> tuple[Tensor, Tensor]:
+    """Draw a word for each hypothesis from softmax(log_probs / temperature), limited to the nucleus of `top_p`.
 
     A finished hypothesis continues with PAD at no cost. log_probs [B, K, V], overwritten; finished [B, K]; uniforms
-    [B, K] from 0 to 1 -> parents, words, log-probabilities, all [B, K].
+    [B, K] from 0 to 1 -> words and their log-probabilities, [B, K].
     """
-    batch, width, _ = log_probs.shape
     log_probs.masked_fill_(finished.unsqueeze(-1), IMPOSSIBLE)
     log_probs[..., PAD].masked_fill_(finished, 0.0)
     probs = (log_probs / options.temperature).softmax(dim=-1)
@@ -217,9 +245,8 @@ def _sample(
         sorted_probs, order = probs.sort(dim=-1, descending=True)
         outside = sorted_probs.cumsum(dim=-1) - sorted_probs >= options.top_p  # keep the word that crosses the limit
         probs = torch.zeros_like(probs).scatter(-1, order, sorted_probs.masked_fill(outside, 0.0))
-    tokens = choose(probs, uniforms)
-    parents = np.tile(np.arange(width), (batch, 1))
-    return parents, tokens.cpu().numpy(), log_probs.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
+    words = choose(probs, uniforms)
+    return words, log_probs.gather(-1, words.unsqueeze(-1)).squeeze(-1)
 
 
 def greedy(decoder: Decoder, annotations: Tensor, max_words: int = 20) -> Hypotheses:

@@ -7,10 +7,8 @@ import torch
 from torch import Tensor
 
 from captioner.config import DecodingOptions
+from captioner.model.decoder_step import IMPOSSIBLE
 from captioner.text.vocabulary import UNKNOWN
-
-IMPOSSIBLE = float("-inf")
-"""Log-probability of a hypothesis that does not exist."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +55,11 @@ class Choice:
 def rows_of_images(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Return rows of each image: [B, K, ...], indices [B, C] -> [B, C, ...]."""
     return values[np.arange(len(values))[:, None], rows]
+
+
+def own_rows(shape: tuple[int, int]) -> np.ndarray:
+    """Return the indices of all K hypotheses of each image, [B, K]."""
+    return np.tile(np.arange(shape[1]), (shape[0], 1))
 
 
 def agreed_lengths(words: np.ndarray, totals: np.ndarray) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +9,10 @@ from torch.nn import functional
 
 from captioner.config import DecoderConfig
 from captioner.model.attention import AdditiveScore, DotScore, GeneralScore, attend, attend_at, sample_locations
+from captioner.model.decoder_step import Beams, BeamStep, DecoderState, Step, beam_step
 from captioner.model.encoders import TwoScales
 from captioner.model.kernels.dropout import ByteDropout
-from captioner.model.kernels.products import linear, mean_of_rows, shared_products
+from captioner.model.kernels.products import MergedProducts, embed, linear, mean_of_rows, shared_products
 from captioner.model.label_attention import LabelAttention, LabelEntries, Labels
 from captioner.ranks import BatchSlice
 
@@ -45,25 +45,6 @@ class ImageFeatures:
         return ImageFeatures(self.annotations[images], self.mean[images], keys, labels, padding, self.output_weight)
 
 
-@dataclass(frozen=True)
-class DecoderState:
-    """h_t and c_t of the LSTM for K captions of each image."""
-
-    hidden: Tensor
-    """[B, K, N]"""
-    cell: Tensor
-    """[B, K, N]"""
-
-    def select(self, parents: Tensor) -> "DecoderState":
-        """Return the states of the hypotheses that `parents` [B, K'] names, image by image."""
-        index = parents.unsqueeze(-1).expand(-1, -1, self.hidden.shape[-1])
-        return DecoderState(self.hidden.gather(1, index), self.cell.gather(1, index))
-
-    def rows(self, images: Tensor) -> "DecoderState":
-        """Select images of the batch, [B']."""
-        return DecoderState(self.hidden[images], self.cell[images])
-
-
 @dataclass(frozen=True, kw_only=True)
 class AttentionPath:
     """The attention from which each word of each caption was predicted."""
@@ -92,22 +73,6 @@ class DecoderOutput(AttentionPath):
 
     logits: Tensor
     """[B, K, T, V]"""
-
-
-class Step(NamedTuple):
-    """Result of one decoding step for K captions of each image."""
-
-    logits: Tensor
-    """[B, K, V]"""
-    state: DecoderState
-    alpha: Tensor
-    """[B, K, L]"""
-    gate: Tensor
-    """[B, K]"""
-    label_alpha: Tensor | None
-    """[B, K, J + 1]: attention to each of J labels, and to "none of these"; None without labels."""
-    scores: Tensor | None = None
-    """[B, K, L]: e_t, before the softmax; None without attention, and from faster decoders that leave it out."""
 
 
 @dataclass(frozen=True)
@@ -213,13 +178,17 @@ class Decoder(nn.Module):
         entries, of_maps = None, isinstance(annotations, TwoScales)
         if self.labels is not None:
             mean = annotations.mean() if of_maps else mean_of_rows(annotations).squeeze(1)
-            entries = self.labels.prepare(labels or self.labels.labels_of(mean), self.embedding)
+            entries = self.label_entries(labels or self.labels.labels_of(mean))
         if self.project is not None:
             annotations = (annotations.project(self.project) if of_maps else self.project(annotations)).relu()
         elif of_maps:
             annotations = annotations.annotations()
         keys = None if self.score is None else self.score.keys(annotations)
         return ImageFeatures(annotations, _mean(annotations, padding), keys, entries, padding, self._output_weight())
+
+    def label_entries(self, labels: Labels) -> LabelEntries:
+        """Return what every step reads of the labels of images. Only for a decoder with labels."""
+        return self.labels.prepare(labels, self.embedding, self.label_to_lstm)
 
     def initial_state(
         self, features: ImageFeatures, captions: int, batch_slice: BatchSlice | None = None
@@ -242,13 +211,17 @@ class Decoder(nn.Module):
         location: what hard attention reads: likeliest, expected or sampled.
         masked_locations: bool [B, K, L], locations that cannot be attended to; not all of a caption's.
         """
-        embedding = self.dropout(self.embedding(tokens))  # E y_{t-1}: [B, K, M]
+        embedding = self.dropout(embed(self.embedding, tokens))  # E y_{t-1}: [B, K, M]
         attention = self._attend(features, state.hidden, self._word_query(embedding), location, masked_locations)
-        state = self._lstm(self.embedding_to_lstm(embedding), attention.context, state, features.labels)
+        state = self._lstm(linear(self.embedding_to_lstm, embedding), attention.context, state, features.labels)
         vectors, label_alpha = self._output_vectors(embedding, state.hidden, attention.context, features)
         logits = self.logits(vectors, features.output_weight)
         scores = None if self.score is None else attention.scores
         return Step(logits, state, attention.alpha, attention.gate, label_alpha, scores)
+
+    def beam_step(self, features: ImageFeatures, state: DecoderState, beams: Beams, location: str) -> BeamStep:
+        """Take a step of beam search: see `captioner.model.beam_step`."""
+        return beam_step(self.step, features, state, beams, location)
 
     def forward(
         self,
@@ -326,7 +299,7 @@ class Decoder(nn.Module):
 
     def _word_query(self, embedding: Tensor) -> Tensor | float:
         """Return the last word's part of the query, [..., M] -> [..., A]; 0 if the query is h_{t-1} alone."""
-        return 0.0 if self.embedding_to_query is None else self.embedding_to_query(embedding)
+        return 0.0 if self.embedding_to_query is None else linear(self.embedding_to_query, embedding)
 
     def _attend(
         self,
@@ -386,11 +359,13 @@ class Decoder(nn.Module):
         """
         gates = word_part + linear(self.context_to_lstm, context) + linear(self.hidden_to_lstm, state.hidden)
         if labels is not None:
-            label_context, _ = self.labels.attend(labels, state.hidden)
-            gates = gates + linear(self.label_to_lstm, label_context)
-        input_gate, forget_gate, output_gate, candidate = gates.chunk(4, dim=-1)  # i_t, f_t, o_t, g_t: [B, K, N]
-        cell = torch.sigmoid(forget_gate) * state.cell + torch.sigmoid(input_gate) * torch.tanh(candidate)
-        return DecoderState(torch.sigmoid(output_gate) * torch.tanh(cell), cell)
+            gates = gates + self.labels.add_to_lstm(labels, state.hidden)
+        # In two dimensions: OpenVINO would transpose the four parts of three.
+        input_gate, forget_gate, output_gate, candidate = gates.flatten(0, 1).chunk(4, dim=-1)  # i_t, f_t, o_t, g_t
+        old_cell = state.cell.flatten(0, 1)
+        cell = torch.sigmoid(forget_gate) * old_cell + torch.sigmoid(input_gate) * torch.tanh(candidate)
+        hidden = torch.sigmoid(output_gate) * torch.tanh(cell)
+        return DecoderState(*(values.unflatten(0, gates.shape[:2]) for values in (hidden, cell)))
 
     def _output_vectors(
         self,
@@ -407,14 +382,27 @@ class Decoder(nn.Module):
         """
         if not self.deep_output:
             return self.dropout(hidden, batch_slice), None
-        combined = (
-            embedding + self.hidden_to_output(self.dropout(hidden, batch_slice)) + self.context_to_output(context)
-        )
+        hidden_part = linear(self.hidden_to_output, self.dropout(hidden, batch_slice))
+        combined = embedding + hidden_part + linear(self.context_to_output, context)
         label_alpha = None
         if features.labels is not None:
-            label_context, label_alpha = self.labels.attend(features.labels, hidden)
-            combined = combined + self.labels.copy_to_output(label_context, hidden)
+            label_part, label_alpha = self.labels.add_to_output(features.labels, hidden)
+            combined = combined + label_part
         return self.dropout(combined.tanh() if self.tied_output else combined, batch_slice), label_alpha
+
+    def merged_products(self) -> MergedProducts:
+        """Return products with which a step of inference computes the same in fewer calls."""
+        query = getattr(self.score, "hidden_to_query", None)
+        of_old_state = [query, self.hidden_to_gate, self.hidden_to_lstm]
+        of_context, of_new_state = [self.context_to_lstm], []
+        if self.deep_output:
+            of_context, of_new_state = [self.context_to_lstm, self.context_to_output], [self.hidden_to_output]
+        if self.labels is not None:
+            of_old_state.append(self.labels.query)
+            of_new_state += [self.labels.query, self.labels.gate]
+        groups = [[layer for layer in of_old_state if layer is not None], of_context, of_new_state]
+        embedded = [self.embedding_to_lstm, *([self.embedding_to_query] if self.embedding_to_query is not None else [])]
+        return MergedProducts([group for group in groups if len(group) > 1], self.embedding, embedded)
 
     def _output_weight(self) -> Tensor | None:
         """Return the matrix s E of a tied output [V, M]; None if the output has weights of its own."""

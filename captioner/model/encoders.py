@@ -212,9 +212,7 @@ class TwoScales:
 
     def mean(self) -> Tensor:
         """Return the mean annotation vector, [B, C + F]."""
-        (height, width), (finer_height, finer_width) = self.last.shape[-2:], self.finer.shape[-2:]
-        evenly = finer_height % height == finer_width % width == 0
-        last = self.last if evenly else self._spread(self.last)
+        last = self._spread(self.last) if self._factors is None else self.last
         return torch.cat([each.mean(dim=(2, 3)) for each in (last, self.finer)], dim=1)
 
     def project(self, layer: nn.Linear) -> Tensor:
@@ -222,7 +220,18 @@ class TwoScales:
         last_weight, finer_weight = layer.weight.split([self.last.shape[1], self.finer.shape[1]], dim=1)
         last = functional.linear(self.last.permute(0, 2, 3, 1), last_weight, layer.bias)  # [B, h, w, P]
         finer = functional.linear(self.finer.permute(0, 2, 3, 1), finer_weight)  # [B, H, W, P]
-        return (self._spread(last.permute(0, 3, 1, 2)).permute(0, 2, 3, 1) + finer).flatten(1, 2)
+        if self._factors is None:
+            return (self._spread(last.permute(0, 3, 1, 2)).permute(0, 2, 3, 1) + finer).flatten(1, 2)
+        (height, width), (down, across) = self.last.shape[-2:], self._factors
+        blocks = finer.reshape(-1, height, down, width, across, len(layer.weight))
+        return (blocks + last[:, :, None, :, None]).flatten(1, 4)
+
+    @property
+    def _factors(self) -> tuple[int, int] | None:
+        """How many locations of the finer map, down and across, lie in each of the last; None if not a whole number."""
+        (height, width), (finer_height, finer_width) = self.last.shape[-2:], self.finer.shape[-2:]
+        evenly = finer_height % height == finer_width % width == 0
+        return (finer_height // height, finer_width // width) if evenly else None
 
     def _spread(self, last: Tensor) -> Tensor:
         return functional.interpolate(last, self.finer.shape[-2:])
@@ -272,6 +281,16 @@ class Encoder(nn.Module):
         """
         finer = self.stages[stages : self.spec.finer_stages](features.contiguous(memory_format=torch.channels_last))
         return TwoScales(self.stages[self.spec.finer_stages :](finer), finer)
+
+    def divide(self, annotations: Tensor, grid: Sequence[int]) -> TwoScales:
+        """Return both maps of which `TwoScales.join` made annotations [B, L, D], with two scales.
+
+        grid: H and W, both even, with H W = L. A vector of the last map is part of two by two annotations.
+        """
+        channels, (height, width) = self.spec.channels, grid
+        pairs = annotations.reshape(-1, height // 2, 2, width // 2, 2 * self.channels)
+        finer = annotations.unflatten(1, tuple(grid))[..., channels:]
+        return TwoScales(pairs[:, :, 0, :, :channels].permute(0, 3, 1, 2), finer.permute(0, 3, 1, 2))
 
     def _map(self, features: Tensor, first: int, last: int | None) -> Tensor:
         """Run the stages from `first` up to `last`; None: to the annotations."""

@@ -31,16 +31,18 @@ class Labels:
 class LabelEntries:
     """Entries that the decoder attends to: the labels of each photo, and "none of these" as the last one."""
 
-    entries: Tensor
-    """[B, K + 1, M]"""
     keys: Tensor
-    """[B, M, K + 1], the same entries as the score takes them."""
+    """[B, M, K + 1], the entries as the score takes them."""
     bias: Tensor
     """[B, 1, K + 1] added to the scores: each label's log-probability, scaled; 0 for "none of these"."""
+    to_lstm: Tensor
+    """[B, K + 1, 4N], what each entry adds to the inputs of the LSTM"""
+    to_output: Tensor
+    """[B, K + 1, M], what it adds to the deep output, before the gate"""
 
     def rows(self, images: Tensor) -> "LabelEntries":
         """Select images of the batch, [B']."""
-        return LabelEntries(self.entries[images], self.keys[images], self.bias[images])
+        return LabelEntries(*(values[images] for values in vars(self).values()))
 
 
 class LabelAttention(nn.Module):
@@ -107,10 +109,12 @@ class LabelAttention(nn.Module):
         contributions = contributions.permute(2, 0, 1)
         return contributions / contributions.sum(dim=(1, 2), keepdim=True).clamp(min=1e-12)
 
-    def prepare(self, labels: Labels, embedding: nn.Embedding) -> LabelEntries:
+    def prepare(self, labels: Labels, embedding: nn.Embedding, to_lstm: nn.Linear) -> LabelEntries:
         """Make the entries of labels, once for all words of all captions.
 
-        An entry is the weighted mean of its words' embeddings, times a learned scale, plus a learned residual.
+        An entry is the weighted mean of its words' embeddings, times a learned scale, plus a learned residual. What
+        the decoder reads is a weighted sum of entries, so their products are computed here, not at every word.
+        to_lstm: layer to the inputs of the LSTM.
         """
         words, weights = self.words[labels.classes], self.word_weights[labels.classes]  # [B, K, W]
         name_embeddings = (embedding(words) * weights.unsqueeze(-1).to(embedding.weight.dtype)).sum(dim=2)  # [B, K, M]
@@ -118,13 +122,19 @@ class LabelAttention(nn.Module):
         entries = torch.cat([entries, self.none.to(entries.dtype).expand(len(entries), 1, -1)], dim=1)
         log_probabilities = labels.probabilities.clamp(min=MIN_PROBABILITY).log().to(entries.dtype) * self.trust
         bias = torch.cat([log_probabilities, torch.zeros_like(log_probabilities[:, :1])], dim=1).unsqueeze(1)
-        return LabelEntries(entries, entries.transpose(1, 2), bias)
+        return LabelEntries(entries.transpose(1, 2), bias, to_lstm(entries), self.to_output(entries))
 
-    def attend(self, labels: LabelEntries, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """Attend to the labels: states [B, R, N] -> context [B, R, M] and weights [B, R, K + 1] that sum to 1."""
-        scores = matmul(linear(self.query, hidden), labels.keys) + labels.bias
-        return attend(scores, labels.entries)[::-1]
+    def add_to_lstm(self, labels: LabelEntries, hidden: Tensor) -> Tensor:
+        """Return what the labels that a state attends to add to the inputs of the LSTM: [B, R, N] -> [B, R, 4N]."""
+        return self._attend(labels, hidden, labels.to_lstm)[1]
 
-    def copy_to_output(self, context: Tensor, hidden: Tensor) -> Tensor:
-        """Return the term that a label's context [..., M] adds to the deep output, gated by the state [..., N]."""
-        return self.to_output(context) * (3 * torch.sigmoid(self.gate(hidden)))
+    def add_to_output(self, labels: LabelEntries, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the labels add to the deep output [B, R, M], and their weights [B, R, K + 1], which sum to 1.
+
+        A gate of the state, hidden [B, R, N], multiplies it.
+        """
+        alpha, context = self._attend(labels, hidden, labels.to_output)
+        return context * (3 * torch.sigmoid(linear(self.gate, hidden))), alpha
+
+    def _attend(self, labels: LabelEntries, hidden: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        return attend(matmul(linear(self.query, hidden), labels.keys) + labels.bias, values)

@@ -9,7 +9,7 @@ import copy
 import logging
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,12 +22,14 @@ from torch import Tensor, nn
 
 from captioner.config import choose_runtime
 from captioner.model.allocator import restore_allocator
-from captioner.model.decoder import EXPECTED, LIKELIEST, Decoder, DecoderState, ImageFeatures, Step
-from captioner.model.encoders import Encoder
+from captioner.model.decoder import EXPECTED, LIKELIEST, Decoder, ImageFeatures
+from captioner.model.decoder_step import Beams, BeamStep, DecoderState, Step
+from captioner.model.encoders import Encoder, TwoScales
+from captioner.model.kernels.products import computed_by
 from captioner.model.label_attention import LabelEntries, Labels
 from captioner.model.network_cache import ConvertedNetwork, NetworkCache
 from captioner.model.openvino_core import import_openvino, openvino_core
-from captioner.model.tracing import Preparation, TracedStep
+from captioner.model.tracing import Preparation, TracedBeamStep, TracedStep
 
 if TYPE_CHECKING:
     import openvino
@@ -78,6 +80,7 @@ class Bfloat16Decoder:
     def __init__(self, decoder: Decoder):
         self._decoder = copy.deepcopy(decoder).to(torch.bfloat16).eval()
         self.initial_state, self.step = self._decoder.initial_state, self._decoder.step
+        self.beam_step, self.vocabulary_size = self._decoder.beam_step, self._decoder.vocabulary_size
 
     def prepare(
         self, annotations: Tensor, labels: Labels | None = None, padding: Tensor | None = None
@@ -99,7 +102,10 @@ class OpenVinoRuntime:
         networks = NetworkCache(cache, modules, image_size=image_size, bfloat16=bfloat16)
         network = networks.get("encoder", lambda: encoder_network(encoder, image_size))
         self.encode = OpenVinoEncoder(network, bfloat16)
-        self.decoder = OpenVinoDecoder(decoder, self.encode.shape[:2].numel(), bfloat16, networks)
+        grid = self.encode.shape[:2]
+        is_divisible = encoder.scales == 2 and all(side % 2 == 0 for side in grid)
+        divide = partial(encoder.divide, grid=grid) if is_divisible else None
+        self.decoder = OpenVinoDecoder(decoder, grid.numel(), bfloat16, networks, divide)
         self.precision = torch.bfloat16 if bfloat16 else torch.float32
         self.name = f"OpenVINO, {'bfloat16' if bfloat16 else 'float32'}"
 
@@ -159,16 +165,30 @@ def encoder_batch_sizes(bfloat16: bool, threads: int) -> tuple[int, ...]:
 class OpenVinoDecoder:
     """Decoder for `decode` that computes the same as `Decoder`, for a fixed number of locations."""
 
-    def __init__(self, decoder: Decoder, locations: int, bfloat16: bool, networks: NetworkCache | None = None):
-        """networks: cache of the decoder's networks; None: no cache."""
+    def __init__(
+        self,
+        decoder: Decoder,
+        locations: int,
+        bfloat16: bool,
+        networks: NetworkCache | None = None,
+        divide: Callable[[Tensor], TwoScales] | None = None,
+    ):
+        """networks: cache of the decoder's networks; None: no cache. divide: as of `Preparation`."""
         self._decoder, self._locations = decoder, locations
-        self._dtype = torch.bfloat16 if bfloat16 else torch.float32
-        networks = networks or NetworkCache(None, {})
-        self._preparation = OpenVinoNetwork(networks.get("preparation", self._preparation_network), bfloat16)
-        self._steps = {
-            location: OpenVinoNetwork(networks.get(location, partial(self._step_network, location)), bfloat16)
+        self._bfloat16, self._dtype = bfloat16, torch.bfloat16 if bfloat16 else torch.float32
+        self._networks = networks or NetworkCache(None, {})
+        preparation = Preparation(decoder, divide if decoder.project is not None else None)
+        self._preparation = self._compiled("preparation", partial(self._preparation_network, preparation))
+        self._beam_steps = {
+            location: self._compiled(f"beam_{location}", partial(self._beam_network, location))
             for location in ([LIKELIEST, EXPECTED] if decoder.attention == "hard" else [LIKELIEST])
         }
+        self._steps: dict[str, OpenVinoNetwork] = {}  # compiled when sampling needs them
+        self._compiling = threading.Lock()
+
+    @property
+    def vocabulary_size(self) -> int:
+        return self._decoder.vocabulary_size
 
     def prepare(
         self, annotations: Tensor, labels: Labels | None = None, padding: Tensor | None = None
@@ -180,10 +200,8 @@ class OpenVinoDecoder:
         assert padding is None
         label_attention, entries = self._decoder.labels, None
         if label_attention is not None:  # little work; a traced network would not be faster
-            photo_labels = labels or label_attention.labels_of(annotations.float().mean(dim=1))
-            entries = label_attention.prepare(photo_labels, self._decoder.embedding)
-        annotations = annotations.to(self._dtype)
-        keys, hidden, cell, *projected = self._preparation(annotations)
+            entries = self._decoder.label_entries(labels or label_attention.labels_of(annotations.float().mean(dim=1)))
+        keys, hidden, cell, *projected = self._preparation(annotations.float())
         stored = [value.to(self._dtype) for value in (*(projected or [annotations]), keys)]
         return OpenVinoFeatures(*stored, hidden, cell, entries)
 
@@ -195,36 +213,72 @@ class OpenVinoDecoder:
         self, features: "OpenVinoFeatures", state: DecoderState, tokens: Tensor, location: str = LIKELIEST
     ) -> Step:
         """Decode one word, as `Decoder.step`."""
-        step = self._steps.get(location, self._steps[LIKELIEST])  # only hard attention has two
-        labels = [] if features.labels is None else [features.labels.entries, features.labels.bias]
-        outputs = step(features.annotations, features.keys, state.hidden, state.cell, tokens, *labels)
-        logits, hidden, cell, alpha, gate, *label_alpha = outputs
+        location = self._known(location)
+        with self._compiling:
+            if location not in self._steps:
+                self._steps[location] = self._compiled(location, partial(self._step_network, location))
+        logits, *outputs = self._steps[location](*self._operands(features, state, tokens))
+        hidden, cell, alpha, gate, *label_alpha = outputs
         return Step(logits, DecoderState(hidden, cell), alpha, gate, *(label_alpha or [None]))
 
+    def beam_step(
+        self, features: "OpenVinoFeatures", state: DecoderState, beams: Beams, location: str = LIKELIEST
+    ) -> BeamStep:
+        """Take a step of beam search, as `Decoder.beam_step`."""
+        outputs = self._beam_steps[self._known(location)](*self._operands(features, state, *beams))
+        totals, indices, hidden, cell, alpha, gate, *label_alpha = outputs
+        return BeamStep(totals, indices, DecoderState(hidden, cell), alpha, gate, *(label_alpha or [None]))
+
     def release_operands(self) -> None:
-        for network in (self._preparation, *self._steps.values()):
+        for network in (self._preparation, *self._beam_steps.values(), *self._steps.values()):
             network.release_operands()
 
-    def _annotations(self) -> tuple[Tensor, list[int]]:
-        shape = self._locations, self._decoder.annotation_dim
-        return torch.zeros(1, *shape), [-1, *shape]
+    def _known(self, location: str) -> str:
+        """Return the location to read as a name of a network: only hard attention has two."""
+        return location if location in self._beam_steps else LIKELIEST
 
-    def _preparation_network(self) -> "Model":
-        annotations, shape = self._annotations()
-        return _network(Preparation(self._decoder), [annotations.to(self._dtype)], [shape])
+    def _operands(self, features: "OpenVinoFeatures", state: DecoderState, *others: Tensor) -> list[Tensor]:
+        """Return the operands of a network for steps, in order. others: those between the state and the labels."""
+        labels = [] if features.labels is None else vars(features.labels).values()
+        return [features.annotations, features.keys, state.hidden, state.cell, *others, *labels]
+
+    def _compiled(self, name: str, convert: "Callable[[], Model]") -> "OpenVinoNetwork":
+        return OpenVinoNetwork(self._networks.get(name, convert), self._bfloat16)
+
+    def _preparation_network(self, preparation: Preparation) -> "Model":
+        annotations = torch.zeros(1, self._locations, self._decoder.annotation_dim)
+        return _network(preparation, [annotations], [[-1, *annotations.shape[1:]]])
 
     def _step_network(self, location: str) -> "Model":
-        annotations, _ = self._annotations()
-        keys, hidden, cell, *projected = Preparation(self._decoder)(annotations)
-        features = [*(projected or [annotations]), keys]
-        operands = *(value.to(self._dtype) for value in features), hidden, cell, torch.zeros(1, 1, dtype=torch.long)
-        shapes = [[-1, *value.shape[1:]] for value in features]
-        shapes += [*([-1, -1, self._decoder.hidden_dim] for _ in range(2)), [-1, -1]]
+        tokens = torch.zeros(1, 1, dtype=torch.long)
+        return self._network_of(TracedStep(self._decoder, location), [tokens], [[-1, -1]])
+
+    def _beam_network(self, location: str) -> "Model":
+        ids, totals = torch.zeros(1, 1, dtype=torch.long), torch.zeros(1, 1)
+        beams = Beams(ids, ids, totals, totals, ids.unsqueeze(-1), torch.zeros(self.vocabulary_size))
+        shapes = Beams(*[[-1, -1]] * 4, [-1, -1, -1], [self.vocabulary_size])
+        return self._network_of(TracedBeamStep(self._decoder, location), beams, shapes)
+
+    def _network_of(self, step: nn.Module, others: Sequence[Tensor], other_shapes: Sequence[Sequence[int]]) -> "Model":
+        """Convert a step. others: its operands between the state and the labels."""
+        decoder, features = self._decoder, self._example()
+        state = self.initial_state(features, 1)
+        operands = self._operands(features, state, *others)
+        shapes = [[-1, *operand.shape[1:]] for operand in operands]
+        shapes[2:4] = [[-1, -1, decoder.hidden_dim]] * 2
+        shapes[4 : 4 + len(others)] = other_shapes
+        with computed_by(decoder.merged_products()):
+            return _network(step, operands, shapes)
+
+    @torch.no_grad()
+    def _example(self) -> "OpenVinoFeatures":
+        """Return features of a photo, computed in torch."""
+        annotations, entries = torch.zeros(1, self._locations, self._decoder.annotation_dim), None
         if self._decoder.labels is not None:
-            entries = self._decoder.labels.labels + 1
-            operands += torch.zeros(1, entries, self._decoder.embedding.embedding_dim), torch.zeros(1, 1, entries)
-            shapes += [[-1, *operand.shape[1:]] for operand in operands[-2:]]
-        return _network(TracedStep(self._decoder, location), operands, shapes)
+            entries = self._decoder.label_entries(self._decoder.labels.labels_of(annotations.mean(dim=1)))
+        keys, hidden, cell, *projected = Preparation(self._decoder)(annotations)
+        stored = [value.to(self._dtype) for value in (*(projected or [annotations]), keys)]
+        return OpenVinoFeatures(*stored, hidden, cell, entries)
 
 
 @dataclass(frozen=True)
@@ -300,15 +354,30 @@ class OpenVinoNetwork:
         return request.request
 
 
+SMALL_BYTES = 2**16
+"""Maximum size of an operand that is copied into memory of the request, which takes less time than sharing it."""
+
+
 @dataclass(frozen=True)
 class _Request:
     """Request of one thread. It is given an operand only if the call before had another, which takes time."""
 
     request: "openvino.InferRequest"
     operands: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
-    """Each operand and its contiguous form, kept alive because the request has only the address."""
+    """Each large operand and its contiguous form, kept alive because the request has only the address."""
+    buffers: dict[int, Tensor] = field(default_factory=dict)
+    """Memory of each small operand."""
 
     def set(self, index: int, operand: Tensor) -> None:
+        if operand.nbytes <= SMALL_BYTES:
+            buffer = self.buffers.get(index)
+            if buffer is None or buffer.shape != operand.shape:
+                self.operands.pop(index, None)
+                self.buffers[index] = buffer = torch.empty(operand.shape, dtype=operand.dtype)
+                self.request.set_input_tensor(index, _share_memory(buffer))
+            buffer.copy_(operand)
+            return
+        self.buffers.pop(index, None)
         known, _ = self.operands.get(index, (None, None))
         if operand is not known:
             self.operands[index] = operand, operand.contiguous()

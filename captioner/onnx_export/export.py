@@ -23,7 +23,7 @@ OPSET = 17
 
 _EXAMPLE = Path(__file__).parent / "templates" / "caption.py.txt"
 """Not a module of this package, as it runs without the package and needs onnxruntime."""
-_FEATURES = ("annotations", "keys", "hidden", "cell", "label_entries", "label_bias")
+_FEATURES = ("annotations", "keys", "hidden", "cell", "label_keys", "label_bias", "label_to_lstm", "label_to_output")
 _STEP_OUTPUTS = ("logits", "next_hidden", "next_cell", "alpha", "gate", "label_alpha")
 _HYPOTHESES = {"hidden": 1, "cell": 1, "tokens": 1, **dict.fromkeys(_STEP_OUTPUTS, 1)}
 """Name -> dimension of the hypotheses of a photo."""

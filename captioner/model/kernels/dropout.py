@@ -23,7 +23,9 @@ class ByteDropout(nn.Dropout):
 
         batch_slice: position of `values` [B, ...] in a batch that processes share.
         """
-        if not self.training or self.p in (0, 1):
+        if not self.training or self.p == 0:
+            return values
+        if self.p == 1:
             return super().forward(values)
         if values.device.type != "cpu":
             if batch_slice is None:

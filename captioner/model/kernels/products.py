@@ -5,9 +5,12 @@ product and adds it to the previous ones: T steps take T small products, and the
 T times. Shared products keep the operands of all steps, and compute one large product of them at the end.
 
 A network calls `linear` and `matmul`, and runs its steps in `shared_products()`.
+
+For a caption alone, a step takes as long as reading its matrices, and as each call. `MergedProducts` computes the
+products of one operand at once, and looks up those of a word's embedding, which are the same in every caption.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -15,6 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
+
+MAX_TABLE_BYTES = 2**26
+"""Maximum size of a table of products with all words."""
 
 
 class Products:
@@ -27,6 +33,10 @@ class Products:
     def between(self, rows: Tensor, matrix: Tensor) -> Tensor:
         """Return rows @ matrix: [B, K, D], [B, D, O] -> [B, K, O]."""
         return rows @ matrix
+
+    def embed(self, layer: nn.Embedding, tokens: Tensor) -> Tensor:
+        """Return layer(tokens): [...] -> [..., M]."""
+        return layer(tokens)
 
 
 class SharedProducts(Products):
@@ -50,6 +60,68 @@ class SharedProducts(Products):
         return self._shared[id(owner)][1].product(rows.to(dtype))
 
 
+class MergedProducts(Products):
+    """Equal products, those of one operand as a single product, for inference. For one pass."""
+
+    def __init__(self, groups: Sequence[Sequence[nn.Linear]], embedding: nn.Embedding, embedded: Sequence[nn.Linear]):
+        """groups: layers that multiply the same rows. A layer in several is never the first to multiply its rows.
+
+        embedded: layers that multiply the embeddings. Their products with all words are computed here, unless the
+        table of words, embeddings and products would take more than `MAX_TABLE_BYTES`.
+        """
+        self._groups, self._parts = [_Merged(group) for group in groups], {}
+        merged, weight = _Merged(embedded), embedding.weight.detach()
+        columns = weight.shape[1] + len(merged.bias)
+        self._embedded, self._table = merged, None
+        if len(weight) * columns * weight.element_size() <= MAX_TABLE_BYTES:
+            self._table = torch.cat([weight, merged.product(weight)], dim=1)  # [V, M + O of all layers]
+        else:
+            self._groups.append(merged)
+
+    def linear(self, layer: nn.Linear, rows: Tensor) -> Tensor:
+        _, parts = self._parts.get(id(rows), (None, {}))
+        if layer not in parts:
+            group = next((group for group in self._groups if layer in group.layers), None)
+            if group is None:
+                return layer(rows)
+            self._keep(rows, group, group.product(rows.flatten(0, -2)), rows.shape[:-1])
+            _, parts = self._parts[id(rows)]
+        return parts[layer]
+
+    def embed(self, layer: nn.Embedding, tokens: Tensor) -> Tensor:
+        if self._table is None:
+            return layer(tokens)
+        size = layer.embedding_dim
+        embedding, products = nn.functional.embedding(tokens.flatten(), self._table).tensor_split([size], dim=-1)
+        embedding = embedding.reshape(*tokens.shape, size)
+        self._keep(embedding, self._embedded, products, tokens.shape)
+        return embedding
+
+    def _keep(self, rows: Tensor, group: "_Merged", products: Tensor, shape: Sequence[int]) -> None:
+        """Keep the products of rows, [R, O of all layers], and the rows, so that no others get their id."""
+        parts = products.split([layer.out_features for layer in group.layers], dim=-1)
+        shaped = (part.reshape(*shape, part.shape[-1]) for part in parts)
+        self._parts[id(rows)] = rows, dict(zip(group.layers, shaped, strict=True))
+
+
+class _Merged:
+    """Layers with the same input, as one."""
+
+    def __init__(self, layers: Sequence[nn.Linear]):
+        self.layers = tuple(layers)
+        with torch.no_grad():
+            self.weight = torch.cat([layer.weight for layer in layers])
+            self.bias = torch.cat([_bias(layer) for layer in layers])
+
+    def product(self, rows: Tensor) -> Tensor:
+        """Return the products of all layers, [R, D] -> [R, O of all layers]."""
+        return nn.functional.linear(rows, self.weight, self.bias)
+
+
+def _bias(layer: nn.Linear) -> Tensor:
+    return layer.weight.new_zeros(layer.out_features) if layer.bias is None else layer.bias
+
+
 PLAIN = Products()
 
 _products: ContextVar[Products] = ContextVar("products", default=PLAIN)
@@ -65,17 +137,29 @@ def matmul(rows: Tensor, matrix: Tensor) -> Tensor:
     return _products.get().between(rows, matrix)
 
 
+def embed(layer: nn.Embedding, tokens: Tensor) -> Tensor:
+    """Return layer(tokens): [...] -> [..., M]."""
+    return _products.get().embed(layer, tokens)
+
+
+@contextmanager
+def computed_by(products: Products) -> Iterator[None]:
+    """Compute the products of this block by other products, such as `MergedProducts`."""
+    token = _products.set(products)
+    try:
+        yield
+    finally:
+        _products.reset(token)
+
+
 @contextmanager
 def shared_products() -> Iterator[None]:
     """Compute the gradient of each matrix of `linear` and `matmul` as one product over all calls in this block.
 
     Without gradients, or outside such a block, products are plain.
     """
-    token = _products.set(SharedProducts() if torch.is_grad_enabled() else PLAIN)
-    try:
+    with computed_by(SharedProducts() if torch.is_grad_enabled() else PLAIN):
         yield
-    finally:
-        _products.reset(token)
 
 
 def plain_mean_of_rows(matrix: Tensor) -> Tensor:

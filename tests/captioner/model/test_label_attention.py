@@ -175,7 +175,7 @@ def test_every_runtime_decodes_with_the_given_labels(make_labelled):
 def test_the_number_of_labels_is_capped_at_the_number_of_classes(make_labelled):
     decoder = make_labelled(labels=100)
     assert decoder.labels.labels == len(WORDS)
-    assert decoder.prepare(annotations_of()).labels.entries.shape == (3, 5, 6)
+    assert decoder.prepare(annotations_of()).labels.keys.shape == (3, 6, 5)
 
 
 @torch.no_grad()

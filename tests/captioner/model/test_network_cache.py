@@ -16,6 +16,8 @@ from PIL import Image
 from torch import nn
 
 from captioner.captioner import Caption, Captioner
+from captioner.config import DecodingOptions
+from captioner.decoding import decode
 from captioner.files import atomic_folder
 from captioner.model import network_cache, runtime
 from captioner.model.decoder import Decoder
@@ -69,15 +71,14 @@ def test_weights_of_a_prepared_network_are_not_kept_beside_its_own(make_decoder,
     decoder = make_decoder(20_000, score="dot")
     for _ in range(2):  # the second finds the networks
         fast = OpenVinoDecoder(decoder, 6, False, NetworkCache(tmp_path, {"decoder": decoder}))
-    (file,) = tmp_path.glob("*-likeliest/network.bin")
+    (file,) = tmp_path.glob("*-beam_likeliest/network.bin")
     assert file.stat().st_size > 500_000
     assert 0 <= resident_bytes(file) < 100_000
     annotations = torch.randn(1, 6, 7, generator=torch.Generator().manual_seed(0))
-    features, exact = fast.prepare(annotations), decoder.prepare(annotations)
-    tokens = torch.tensor([[4]])  # whose embedding is read from the file again
-    logits = fast.step(features, fast.initial_state(features, 1), tokens).logits
-    expected = decoder.step(exact, decoder.initial_state(exact, 1), tokens).logits
-    torch.testing.assert_close(logits, expected, rtol=1e-3, atol=1e-4)
+    options = DecodingOptions(beam_width=2, max_words=3)
+    caption, expected = (decode(each, annotations, options) for each in (fast, decoder))  # reads the file again
+    assert torch.equal(caption.tokens, expected.tokens)
+    torch.testing.assert_close(caption.log_probs, expected.log_probs, rtol=1e-3, atol=1e-4)
 
 
 def resident_bytes(file: Path) -> int:
@@ -103,7 +104,7 @@ def test_a_damaged_entry_is_made_again(make_decoder, tmp_path, conversions, dama
     decoder = make_decoder(11)
     networks = NetworkCache(tmp_path, {"decoder": decoder})
     OpenVinoDecoder(decoder, 6, False, networks)
-    damage(next(tmp_path.glob(f"*-likeliest/{file}")))
+    damage(next(tmp_path.glob(f"*-beam_likeliest/{file}")))
     OpenVinoDecoder(decoder, 6, False, networks)
     assert len(conversions) == 3
     OpenVinoDecoder(decoder, 6, False, networks)

@@ -14,7 +14,16 @@ from captioner.config import DecodingOptions
 from captioner.decoding import decode
 from captioner.errors import ConfigError
 from captioner.model import runtime as inference
-from captioner.model.runtime import ExactRuntime, OpenVinoDecoder, OpenVinoRuntime, TorchRuntime, runtime_for
+from captioner.model.decoder_step import Beams, DecoderState
+from captioner.model.encoders import Encoder
+from captioner.model.runtime import (
+    Bfloat16Decoder,
+    ExactRuntime,
+    OpenVinoDecoder,
+    OpenVinoRuntime,
+    TorchRuntime,
+    runtime_for,
+)
 
 CPU = torch.device("cpu")
 
@@ -106,10 +115,77 @@ def test_openvino_chooses_the_same_words(make_decoder, options):
                 torch.testing.assert_close(actual, expected, rtol=1e-3, atol=1e-4, msg=name)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_a_beam_step_of_every_runtime_has_the_totals_of_the_exact_one(make_decoder, bfloat16):
+    """Totals have 32 bits even if products have 16: those of a whole caption would not fit into fewer."""
+    decoder = make_decoder(70, score="dot", query="hidden_word")
+    annotations = torch.randn(2, 6, 7, generator=torch.Generator().manual_seed(0))
+    totals = torch.tensor([[-1000.0, -1000.5, -1001.0]]).expand(2, -1)
+    impossible = torch.full_like(totals, float("-inf"))
+    finished = torch.tensor([[False, False, True], [False, True, False]])
+    forbidden, penalties = torch.full((2, 3, 4), 0), torch.zeros(74)
+    forbidden[0, 0, :3], penalties[70:] = torch.tensor([5, 9, 11]), float("-inf")
+    beams = Beams(
+        torch.tensor([[0, 2, 1], [1, 1, 0]]), torch.tensor([[4, 5, 0], [9, 0, 73]]),
+        totals.where(~finished, impossible), totals.where(finished, impossible), forbidden, penalties,
+    )  # fmt: skip
+    results = []
+    for each in (decoder, OpenVinoDecoder(decoder, 6, bfloat16), *([Bfloat16Decoder(decoder)] if bfloat16 else [])):
+        features = each.prepare(annotations)
+        state = each.initial_state(features, 3)
+        factors = torch.tensor([[[1.0], [0.5], [-1.0]]], dtype=state.hidden.dtype)
+        state = DecoderState(state.hidden * factors, state.cell)
+        results.append(each.beam_step(features, state, beams, "likeliest"))
+    exact, *others = results
+    for other in others:
+        torch.testing.assert_close(other.totals, exact.totals, rtol=0, atol=0.1 if bfloat16 else 1e-3)
+        torch.testing.assert_close(other.state.hidden.float(), exact.state.hidden, rtol=0, atol=0.1)
+        assert bfloat16 or torch.equal(other.indices, exact.indices)
+        assert (other.indices % 74).max() < 70
+        assert [2 * 74, 74] == [int(row[row % 74 == 0][0]) for row in other.indices]
+
+
 @torch.inference_mode()
-def test_a_step_reads_its_operands_anew_and_its_results_last(make_decoder):
+def test_openvino_samples_the_same_words(make_decoder):
+    decoder = make_decoder(11, score="dot")
+    fast = OpenVinoDecoder(decoder, 6, bfloat16=False)
+    annotations = torch.randn(2, 6, 7, generator=torch.Generator().manual_seed(0))
+    options = DecodingOptions(temperature=1.0, captions_per_image=3, max_words=5, seed=4)
+    sampled, exact = decode(fast, annotations, options), decode(decoder, annotations, options)
+    assert torch.equal(sampled.tokens, exact.tokens)
+    torch.testing.assert_close(sampled.log_probs, exact.log_probs, rtol=1e-3, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_annotations_are_prepared_as_the_two_maps_that_they_are_made_of(monkeypatch):
+    """For even grids. Maps of another size would share their vectors unevenly."""
+    from captioner.config import CaptionerConfig
+    from captioner.model.network import CaptionModel
+
+    sizes = {"embedding_dim": 8, "hidden_dim": 8, "attention_dim": 8, "projection_dim": 8}
+    divided, divide = [], Encoder.divide
+    monkeypatch.setattr(Encoder, "divide", lambda *operands, **names: divided.append(1) or divide(*operands, **names))
+    for side, is_divided in ((64, True), (72, False)):
+        divided.clear()
+        config = CaptionerConfig("efficientnet_lite0", side, scales=2, score="dot", **sizes)
+        model = CaptionModel(config, 10).eval()
+        runtime = OpenVinoRuntime(model.encoder, model.decoder, side, bfloat16=False)
+        pixels = torch.randint(0, 256, (2, side, side, 3), dtype=torch.uint8)
+        annotations = model.encoder(pixels).flatten(1, 2)
+        prepared, exact = runtime.decoder.prepare(annotations), model.decoder.prepare(annotations)
+        assert bool(divided) == is_divided
+        assert worst(prepared.annotations, exact.annotations) < 1e-4
+        assert worst(prepared.keys, exact.keys) < 1e-4
+        assert worst(prepared.hidden, model.decoder.initial_state(exact, 1).hidden) < 1e-4
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("small_bytes", [0, 200, inference.SMALL_BYTES])
+def test_a_step_reads_its_operands_anew_and_its_results_last(make_decoder, small_bytes, monkeypatch):
     """Also if an operand is the tensor of the call before, with other contents or beside others."""
     decoder = make_decoder(11, score="dot")
+    monkeypatch.setattr(inference, "SMALL_BYTES", small_bytes)
     fast = OpenVinoDecoder(decoder, 6, bfloat16=False)
     batches = [torch.randn(photos, 6, 7, generator=torch.Generator().manual_seed(photos)) for photos in (2, 3)]
     prepared = [(fast.prepare(annotations), decoder.prepare(annotations)) for annotations in batches]

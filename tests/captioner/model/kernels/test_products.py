@@ -10,7 +10,10 @@ from torch import nn
 from captioner.model.kernels import products as kernel
 from captioner.model.kernels.products import (
     PLAIN,
+    MergedProducts,
     SharedProducts,
+    computed_by,
+    embed,
     linear,
     matmul,
     mean_of_rows,
@@ -48,6 +51,31 @@ def test_products_are_shared_only_inside_the_block(monkeypatch):
     assert len(instances) == 1 and len(instances[0]._shared) == 2
     for first, second in zip(inside, outside, strict=True):
         torch.testing.assert_close(first, second)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("table_bytes", [kernel.MAX_TABLE_BYTES, 0])
+def test_merged_products_equal_plain_ones_in_fewer_calls(monkeypatch, table_bytes):
+    monkeypatch.setattr(kernel, "MAX_TABLE_BYTES", table_bytes)
+    torch.manual_seed(0)
+    embedding = nn.Embedding(6, 5)
+    to_word, to_query, shared, alone, second = (nn.Linear(5, size, bias=size != 2) for size in (4, 2, 3, 2, 4))
+    tokens, rows, others = torch.tensor([[1, 5], [0, 5]]), torch.randn(2, 3, 5), torch.randn(2, 3, 5)
+
+    def compute() -> list[torch.Tensor]:
+        words = embed(embedding, tokens)
+        on_words = [linear(to_word, words), linear(to_query, words)]
+        on_rows = [linear(to_query, rows), linear(shared, rows), linear(second, others), linear(shared, others)]
+        return [words, *on_words, *on_rows, linear(alone, rows)]
+
+    expected, calls, plain_linear = compute(), [], nn.functional.linear
+    products = MergedProducts([[to_query, shared], [second, shared]], embedding, [to_word, to_query])
+    monkeypatch.setattr(nn.functional, "linear", lambda *operands: calls.append(1) or plain_linear(*operands))
+    with computed_by(products):
+        merged = compute()
+    assert len(calls) == (3 if table_bytes else 4)
+    for first, other in zip(merged, expected, strict=True):
+        torch.testing.assert_close(first, other)
 
 
 @pytest.mark.parametrize(
