@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
+from PIL import Image
 
 from captioner.bulk.copy_folders import check_copies
 from captioner.bulk.entries import CaptionedPhoto, check_language
@@ -25,7 +26,7 @@ from captioner.bulk.options import BulkOptions, Totals
 from captioner.bulk.outputs import write_coco, write_csv
 from captioner.bulk.remote import is_address
 from captioner.bulk.sidecars import SidecarPaths
-from captioner.bulk.sources import Photo, is_archive, photos_at, read_square
+from captioner.bulk.sources import Photo, is_archive, photos_at, read_for_square
 from captioner.bulk.workers import PhotoWorkers, open_workers, start_ahead
 from captioner.captioner import Caption, Captioner
 from captioner.config import DecodingOptions
@@ -42,7 +43,8 @@ from captioner.translation.translator import Translator
 BATCHES_AHEAD = 2
 """Number of batches that are read ahead while one is captioned."""
 
-PreparedPhoto = tuple[Photo, tuple[np.ndarray, ImageFrame]]
+PreparedSquare = tuple[np.ndarray, ImageFrame]
+PreparedPhoto = tuple[Photo, PreparedSquare]
 WrittenPhoto = tuple[CaptionedPhoto, Future | None]
 """The future is that of the photo's copy or sidecar."""
 
@@ -134,7 +136,8 @@ class _Run:
         with open_workers(self._options.workers, self._options.photo_seconds) as workers:
 
             def start(photo: Photo) -> Future:
-                return workers.submit(read_square, photo.name, photo.source, config.image_size, config.fit)
+                size, fit = config.image_size, config.fit
+                return workers.submit(read_for_square, photo.name, photo.source, size, fit, then=self._prepared)
 
             with closing(start_ahead(photos, start, BATCHES_AHEAD * batch_size)) as started:
                 readable = self._readable(started)
@@ -145,6 +148,9 @@ class _Run:
                         self._write(unwritten.popleft())
                 while unwritten:
                     self._write(unwritten.popleft())
+
+    def _prepared(self, read: Image.Image | PreparedSquare) -> PreparedSquare:
+        return read if isinstance(read, tuple) else self._captioner.prepare(read)
 
     def _readable(self, started: Iterator[tuple[Photo, Future]]) -> Iterator[PreparedPhoto]:
         for photo, square in started:

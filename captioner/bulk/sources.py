@@ -14,13 +14,14 @@ from typing import BinaryIO
 
 import numpy as np
 from braceexpand import UnbalancedBracesError, braceexpand
+from PIL import Image
 
 from captioner.bulk.remote import is_address, open_address, photos_at_address
 from captioner.errors import ImageError, ImageTooLarge
 from captioner.exports.names import path_parts
 from captioner.images.file_types import HEAD_BYTES
 from captioner.images.finding import SkippedFiles, is_image_name
-from captioner.images.fitting import ImageFrame, prepare_image
+from captioner.images.fitting import ImageFrame, is_fast, prepare_image
 from captioner.images.photo import open_image
 from captioner.images.scaled import needed_side
 from captioner.ranks import ALONE, Ranks
@@ -232,8 +233,14 @@ def _safe_path(label: str, path: str) -> str:
     return os.path.join(label, *path_parts(path.replace(os.sep, "/")))
 
 
-def read_square(name: str, source: str | bytes | ImageError, size: int, fit: str) -> tuple[np.ndarray, ImageFrame]:
-    """Read a photo and prepare it as `prepare_image` does. Raises ImageError with `name` in it."""
+def read_for_square(
+    name: str, source: str | bytes | ImageError, size: int, fit: str
+) -> Image.Image | tuple[np.ndarray, ImageFrame]:
+    """Read a photo: prepared by `prepare_image`, or, if that is fast and needs torch, as it is.
+
+    Raises ImageError with `name` in it.
+    """
     if isinstance(source, ImageError):
         raise source
-    return prepare_image(open_image(source, name, side=needed_side(size)), size, fit)
+    photo = open_image(source, name, side=needed_side(size))
+    return photo if is_fast(photo, fit) else prepare_image(photo, size, fit)

@@ -34,13 +34,16 @@ class PhotoWorkers:
             self._idle.put(worker)
         self._threads = ThreadPoolExecutor(count)  # each waits for one process
 
-    def submit(self, function: Callable[..., Any], name: str, *arguments: Any) -> Future:
+    def submit(
+        self, function: Callable[..., Any], name: str, *arguments: Any, then: Callable[[Any], Any] | None = None
+    ) -> Future:
         """Run `function(name, *arguments)` in one of the processes. name: name of a photo.
 
         The function must be at the top level of a module, so that the process can import it. The future raises the
         function's exceptions, and ImageError if the photo ended its process or took too long.
+        then: called with the result in a thread of this process; its own result becomes the future's.
         """
-        return self._threads.submit(self._call, function, name, *arguments)
+        return self._threads.submit(self._call, then, function, name, *arguments)
 
     def close(self) -> None:
         """End the processes and drop the tasks that have not started."""
@@ -51,7 +54,11 @@ class PhotoWorkers:
         for worker in self._workers:
             worker.end()
 
-    def _call(self, function: Callable[..., Any], name: str, *arguments: Any) -> Any:
+    def _call(self, then: Callable[[Any], Any] | None, function: Callable[..., Any], name: str, *arguments: Any) -> Any:
+        result = self._call_worker(function, name, *arguments)
+        return result if then is None else then(result)
+
+    def _call_worker(self, function: Callable[..., Any], name: str, *arguments: Any) -> Any:
         worker = self._idle.get()
         try:
             for attempts_left in reversed(range(MAX_ATTEMPTS)):

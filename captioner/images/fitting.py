@@ -17,6 +17,9 @@ PAD_COLOUR = (124, 116, 104)
 _LONGEST_SIDE = 65_536
 """Maximum side in pixels to resample at once. Pillow's filter takes 32 bytes for each, whatever the output size."""
 
+_MAX_FAST_PIXELS = 4_000_000
+"""Maximum pixels of a photo that torch resamples: a larger one would be long in coming from another process."""
+
 _ROWS_PER_PIXEL = 128
 """Rows of the padded canvas for each pixel of the result; at most about twice as many."""
 
@@ -63,8 +66,16 @@ def fit_image(image: Image.Image, size: int, fit: str) -> tuple[np.ndarray, Imag
     else:
         factor = width // image.width
         box = tuple(edge / factor for edge in _seen_box(width, height, fit))
-        square = np.array(_resample(image, (size, size), box))
+        if is_fast(image, fit):
+            square = _resample_fast(image, size)
+        else:
+            square = np.array(_resample(image, (size, size), box))
     return square, frame_of(width, height, fit)
+
+
+def is_fast(image: Image.Image, fit: str) -> bool:
+    """Return whether `fit_image` takes little time, but imports torch."""
+    return fit == "squash" and image.width * image.height <= _MAX_FAST_PIXELS
 
 
 def frame_of(width: int, height: int, fit: str) -> ImageFrame:
@@ -87,6 +98,19 @@ def _resample(image: Image.Image, size: tuple[int, int], box: tuple[float, float
     if across > 1 or down > 1:
         image, box = image.reduce((across, down)), (left / across, top / down, right / across, bottom / down)
     return image.resize(size, Image.Resampling.BICUBIC, box=box)
+
+
+def _resample_fast(image: Image.Image, size: int) -> np.ndarray:
+    """Compute `_resample` for a whole photo with torch, in a third of Pillow's time -> uint8 [size, size, 3].
+
+    Both round their filters differently: some in a thousand values differ by a level.
+    """
+    import torch  # here, as processes that read photos can do without
+    from torch.nn.functional import interpolate
+
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
+    square = interpolate(pixels, (size, size), mode="bicubic", antialias=True)
+    return np.ascontiguousarray(square[0].permute(1, 2, 0).numpy())
 
 
 def _fit_padded(image: Image.Image, size: int) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from captioner.bulk.sources import Photo, expand_inputs, photos_at, read_square
+from captioner.bulk.sources import Photo, expand_inputs, photos_at, read_for_square
 from captioner.errors import ImageError, ImageTooLarge
 from captioner.images.finding import SkippedFiles
 from captioner.images.fitting import fit_image
@@ -75,7 +75,7 @@ def test_globs_match_and_an_empty_match_is_an_error(album):
         (photo,) = find_photos(nothing)
         assert photo.name == nothing
         with pytest.raises(ImageError, match=reason):
-            read_square(photo.name, photo.source, 8, "crop")
+            read_for_square(photo.name, photo.source, 8, "crop")
 
 
 @pytest.mark.parametrize(
@@ -181,10 +181,10 @@ def test_a_square_equals_the_captioners_input(album):
     Image.fromarray(pixels).save("album/a.PNG")
     expected, frame = fit_image(open_image("album/a.PNG"), 16, "crop")
     for source in ("album/a.PNG", Path("album/a.PNG").read_bytes()):
-        square, found_frame = read_square("the photo", source, 16, "crop")
+        square, found_frame = read_for_square("the photo", source, 16, "crop")
         assert (square == expected).all() and found_frame == frame
     with pytest.raises(ImageError, match="x.tar/1.jpg is not an image"):
-        read_square("x.tar/1.jpg", b"hello", 16, "crop")
+        read_for_square("x.tar/1.jpg", b"hello", 16, "crop")
 
 
 def counted(*inputs: str, recursive: bool = False, ranks: Ranks = ALONE) -> SkippedFiles:

@@ -1,5 +1,7 @@
 """Photos of every shape are fitted to the square that is the model's input, with little memory and no aliasing."""
 
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -56,6 +58,27 @@ def test_the_seen_box_maps_each_pixel_of_the_square_to_the_photo(size, fit):
     beside = (x < -step[0])[None, :] | (x > width + step[0])[None, :]
     beside = beside | (y < -step[1])[:, None] | (y > height + step[1])[:, None]
     assert (square[beside] == PAD_COLOUR).all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 2), (64, 80), (90, 91), (301, 200), (1000, 40), (1300, 990)])
+def test_whole_photos_are_resampled_as_pillow_does_up_to_rounding(size):
+    waves = np.sin(np.arange(size[0]) / 7)[None, :] + np.cos(np.arange(size[1]) / 5)[:, None]
+    levels = np.stack([waves, waves**2, -waves], axis=2)
+    noise = np.random.default_rng(0).integers(-9, 10, levels.shape)
+    photo = Image.fromarray(np.clip(128 + 50 * levels + noise, 0, 255).astype(np.uint8))
+    assert fitting.is_fast(photo, "squash") and not fitting.is_fast(photo, "crop")
+    square, _ = fit_image(photo, 64, "squash")
+    plain = np.array(photo.resize((64, 64), Image.Resampling.BICUBIC))
+    differences = np.abs(square.astype(int) - plain)
+    assert differences.max() <= 2 and (differences > 0).mean() < 0.02
+
+
+def test_a_large_photo_is_fitted_without_torch(monkeypatch):
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8))
+    monkeypatch.setattr(fitting, "_MAX_FAST_PIXELS", 1199)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    square, _ = fit_image(photo, 16, "squash")
+    np.testing.assert_array_equal(square, np.array(photo.resize((16, 16), Image.Resampling.BICUBIC)))
 
 
 def test_seen_boxes_are_exact():
