@@ -1,13 +1,13 @@
 """The loss of a batch: named losses, each multiplied by its weight, and their sum."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from captioner.model.decoder import Decoder
-from captioner.model.encoders import Encoder
+from captioner.model.encoders import Encoder, TwoScales
 from captioner.model.network import CaptionModel
 from captioner.model.runtime import multiplies_bfloat16
 from captioner.ranks import ALONE, Ranks
@@ -17,6 +17,7 @@ from training.losses import label_distillation_loss
 from training.objectives import SelfCritical, caption_losses, sentence_loss
 from training.options import FitOptions, Phase
 from training.task import BatchLoss
+from training.teaching import Teacher
 
 
 def loss_weights(phase: str, options: FitOptions) -> dict[str, float]:
@@ -58,7 +59,7 @@ class Criterion:
 
     self_critical: SelfCritical | None = None
     """Rewards sampled captions; None without self-critical training."""
-    teacher: Decoder | None = None
+    teacher: Teacher | None = None
     """The decoder that the run started from, which it stays near."""
     original_encoder: Encoder | None = None
     """The encoder before fine-tuning, whose labels are to be kept."""
@@ -75,25 +76,28 @@ class Criterion:
         baseline: moving average of the log-probability of a word (hard attention), in nats.
         """
         device = next(model.parameters()).device
-        features, uses_bfloat16 = batch.features.to(device, non_blocking=True), multiplies_bfloat16(device)
-        features = features.bfloat16() if uses_bfloat16 else features.float()
+        encode = partial(self._annotations, model, phase, stages)
+        features = _on(device, batch.features)
         losses: dict[str, Tensor] = {}
         reward, word_log_prob = 0.0, None
         self_critical = phase.name == "self_critical"
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=uses_bfloat16):
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=multiplies_bfloat16(device)):
             with torch.set_grad_enabled(phase.name == "fine_tune"):
-                if phase.name == "cross_entropy" and self.last_maps is not None:
-                    annotations = self.last_maps.two_scales(model.encoder, features, stages, batch.images)
-                else:
-                    annotations = annotations_from(model.encoder, features, stages).flatten(1, 2)
+                annotations = encode(features, batch.images)
             if batch.sentences is not None:
                 losses["sentence"] = sentence_loss(model.decoder, batch.sentences, options, features.dtype, ranks)
             if self_critical:
                 assert self.self_critical is not None
                 losses["self_critical"], reward = self.self_critical.loss(model, annotations, batch, ranks)
             if not self_critical or options.cross_entropy_weight or batch.inside is not None:
-                teacher = None if self_critical else self.teacher
-                captions = caption_losses(model, annotations, batch, options, teacher, baseline, ranks)
+                teach = None
+                if self.teacher is not None and not self_critical:
+                    teach = partial(
+                        self.teacher.predict,
+                        encode=lambda rows, photos: encode(_on(device, rows), photos),
+                        is_frozen=phase.name == "cross_entropy",
+                    )
+                captions = caption_losses(model, annotations, batch, options, teach, baseline, ranks)
                 losses |= captions.losses
                 word_log_prob = captions.word_log_prob
             if phase.name == "fine_tune" and self.original_encoder is not None:
@@ -102,6 +106,20 @@ class Criterion:
                 losses["label_distillation"] = _label_distillation(model, annotations, original_annotations, ranks)
             loss = weighted_sum(losses, loss_weights(phase.name, options))
         return BatchLoss(loss, {name: value.detach() for name, value in losses.items()}, reward, word_log_prob)
+
+    def _annotations(
+        self, model: CaptionModel, phase: Phase, stages: int | None, features: Tensor, photos: Sequence[int]
+    ) -> Tensor | TwoScales:
+        """Return the annotations of cached features [B, ...] of the photos at these positions, or their maps."""
+        if phase.name == "cross_entropy" and self.last_maps is not None:
+            return self.last_maps.two_scales(model.encoder, features, stages, photos)
+        return annotations_from(model.encoder, features, stages).flatten(1, 2)
+
+
+def _on(device: torch.device, features: Tensor) -> Tensor:
+    """Return cached features on a device, in the number format that it multiplies."""
+    features = features.to(device, non_blocking=True)
+    return features.bfloat16() if multiplies_bfloat16(device) else features.float()
 
 
 def _label_distillation(model: CaptionModel, annotations: Tensor, original_annotations: Tensor, ranks: Ranks) -> Tensor:

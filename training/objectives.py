@@ -1,6 +1,6 @@
 """The objectives of training: captions, sentences without photos, and the CIDEr of sampled captions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +13,7 @@ from captioner.model.draws import draw_for_batch
 from captioner.model.encoders import TwoScales
 from captioner.model.network import CaptionModel
 from captioner.ranks import ALONE, Ranks
-from captioner.text.vocabulary import PAD, UNKNOWN, Vocabulary
+from captioner.text.vocabulary import PAD, Vocabulary
 from training.data.dataset import Batch, pad_captions
 from training.data.sentences import SentenceBatch
 from training.losses import (
@@ -38,6 +38,10 @@ END_WORD = "<end>"
 """Counts as a word of references and samples, so that a caption that breaks off scores less."""
 
 
+Teach = Callable[[Tensor | TwoScales, Sequence[int], Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Annotations, photos, inputs and positions -> the teacher's logits and maps."""
+
+
 @dataclass(frozen=True)
 class CaptionLosses:
     """The named losses of a batch of captions."""
@@ -53,7 +57,7 @@ def caption_losses(
     annotations: Tensor | TwoScales,
     batch: Batch,
     options: FitOptions,
-    teacher: Decoder | None = None,
+    teach: Teach | None = None,
     baseline: float = 0.0,
     ranks: Ranks = ALONE,
 ) -> CaptionLosses:
@@ -61,7 +65,8 @@ def caption_losses(
 
     Soft attention has the terms of Xu et al. 2015, eq. 14, hard attention those of eq. 12, in nats per word; a teacher
     adds its distillation, boxes their supervision.
-    baseline: moving average of the log-probability of a word (hard attention). ranks: processes that share the batch.
+    teach: `Teacher.predict` with its last operands. baseline: moving average of the log-probability of a word (hard
+    attention). ranks: processes that share the batch.
     """
     device = next(model.parameters()).device
     inputs, targets = batch.inputs.to(device), batch.targets.to(device)
@@ -79,37 +84,19 @@ def caption_losses(
             word_log_prob = mean_word_log_prob(logits, sampled_targets, ranks)
         logits = logits[exists]
     else:
-        logits = model.decoder.logits(output.vectors[exists], output.output_weight)  # [N, V]
+        logits = model.decoder.word_logits(output.vectors[exists], output.output_weight)  # [N, V]
         losses = soft_attention_losses(logits, output.alphas, targets, options.label_smoothing, ranks)
         if model.decoder.attention == "none":
             del losses["doubly_stochastic"]
-    if teacher is not None and options.distillation_weight:
-        teacher_logits, teacher_alphas = teacher_predictions(teacher, annotations, inputs, exists)
+    if teach is not None and options.distillation_weight:
+        teacher_logits, teacher_alphas = teach(annotations, batch.images, inputs, exists)
         # Positions whose next word is missing from the teacher's vocabulary are left out.
-        known_mask = targets[exists] < teacher.vocabulary_size
+        known_mask = targets[exists] < teacher_logits.shape[-1]
         losses["distillation"] = distillation_loss(logits, teacher_logits, known_mask, ranks)
         losses["map_distillation"] = map_distillation_loss(output.alphas[exists], teacher_alphas, known_mask, ranks)
     if batch.inside is not None:
         losses["supervision"] = attention_supervision_loss(output.alphas, batch.inside.to(device), ranks)
     return CaptionLosses(losses, word_log_prob)
-
-
-@torch.no_grad
-def teacher_predictions(
-    teacher: Decoder, annotations: Tensor | TwoScales, inputs: Tensor, exists: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Predict the next words of captions by the teacher -> logits [N, V'] of its words, and maps [N, L].
-
-    annotations [B, L, D] or their maps, inputs [B, K, T]; words that the teacher does not know are unknown to it.
-    exists: bool [B, K, T], the N positions to predict at. Nothing is kept for later epochs: rounding depends on the
-    other photos of a batch, so a resumed run would not continue exactly as if it had never stopped.
-    """
-    if isinstance(annotations, TwoScales) and annotations.channels != teacher.annotation_dim:
-        annotations = annotations.annotations()
-    if isinstance(annotations, Tensor):  # without finer annotations, which the teacher has not learned from
-        annotations = annotations[..., : teacher.annotation_dim]
-    output = teacher.output_vectors(annotations, inputs.where(inputs < teacher.vocabulary_size, UNKNOWN))
-    return teacher.logits(output.vectors[exists], output.output_weight), output.alphas[exists]
 
 
 def _hard_attention_losses(
@@ -150,7 +137,7 @@ def sentence_loss(
     output = decoder.output_vectors(
         annotations, sentences.inputs, EXPECTED, batch_slice=sentences.batch_slice, labels=sentences.labels
     )
-    logits = decoder.logits(output.vectors[exists], output.output_weight)
+    logits = decoder.word_logits(output.vectors[exists], output.output_weight)
     return caption_nll(logits, sentences.targets[exists], options.label_smoothing) / ranks.sum(exists.sum())
 
 

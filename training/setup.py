@@ -36,6 +36,7 @@ from training.objectives import SelfCritical
 from training.options import FitOptions
 from training.random_streams import WEIGHTS, torch_seed
 from training.start import extended_model
+from training.teaching import Teacher
 
 DIFFERENT_SENTENCES = (
     "the processes of this run do not find the same sentences: put --sentences into a folder that all machines share"
@@ -152,17 +153,18 @@ def make_criterion(
     the run stays near if `options.distillation_weight` is not 0.
     """
     self_critical = teacher = original_encoder = last_maps = None
+    has_mirrored = len(features.train.caches) > 1  # whose maps and predictions differ
     if options.self_critical_epochs:
         references = tokenise_for_scoring(dict(enumerate(record.captions for record in features.train.records)))
         self_critical = SelfCritical(list(references.values()), words.vocabulary, options)
     if start is not None and options.distillation_weight:
         device = next(model.parameters()).device
-        teacher = start.model.decoder.to(device).eval().requires_grad_(False)
+        decoder = start.model.decoder.to(device).eval().requires_grad_(False)
+        teacher = Teacher(decoder, None if has_mirrored else features.train)
     if model.config.labels and options.fine_tune_stages and options.label_weight:
         original_encoder = copy.deepcopy(model.encoder).requires_grad_(False)
     if features.stages is not None and model.encoder.scales == 2 and model.decoder.project is not None:
-        views = len(features.train.caches)  # the maps of mirror images differ
-        last_maps = LastMaps(len(features.train) if views == 1 else None)
+        last_maps = LastMaps(None if has_mirrored else len(features.train))
     return Criterion(self_critical, teacher, original_encoder, last_maps)
 
 

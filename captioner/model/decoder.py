@@ -19,6 +19,9 @@ from captioner.ranks import BatchSlice
 LIKELIEST, EXPECTED, SAMPLED = "likeliest", "expected", "sampled"
 """Modes of hard attention: read the likeliest location, the expectation over all locations, or a sampled location."""
 
+ROWS = 64
+"""Number of rows whose multiples `Decoder.word_logits` multiplies."""
+
 
 @dataclass(frozen=True)
 class ImageFeatures:
@@ -296,6 +299,15 @@ class Decoder(nn.Module):
             return self.output(vectors)
         weight = self._output_weight() if output_weight is None else output_weight
         return functional.linear(vectors, weight, self.output_bias)
+
+    def word_logits(self, vectors: Tensor, output_weight: Tensor | None = None) -> Tensor:
+        """Run the output layer on the vectors of a batch's words, [N, M] -> [N, V], as `logits`.
+
+        Every batch has another number of words, and torch prepares a product in bfloat16 for each number of rows, which
+        takes up to ten times as long as the product. So rows are added up to a multiple of `ROWS`.
+        """
+        padded = functional.pad(vectors, (0, 0, 0, -len(vectors) % ROWS))
+        return self.logits(padded, output_weight)[: len(vectors)]
 
     def _word_query(self, embedding: Tensor) -> Tensor | float:
         """Return the last word's part of the query, [..., M] -> [..., A]; 0 if the query is h_{t-1} alone."""

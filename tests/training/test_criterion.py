@@ -19,6 +19,7 @@ from training.data.dataset import Batch, pad_captions
 from training.data.features import LastMaps
 from training.data.sentences import SentenceBatch
 from training.options import FitOptions, Phase
+from training.teaching import Teacher
 
 CAPTIONS = [[[4, 5, 6], [7, 8]], [[9, 4]]]
 SENTENCES = [[[5, 6, 7, 8]], [[9]]]
@@ -133,7 +134,7 @@ def test_the_loss_of_sentences_is_computed_without_a_photo(batch):
 
 def test_distillation_is_the_divergence_from_the_teachers_words_and_maps(batch):
     teacher = make_decoder(seed=1, words=9).eval().requires_grad_(False)
-    model, result = compute_loss(batch, teacher=teacher)
+    model, result = compute_loss(batch, teacher=Teacher(teacher))
     annotations, output = run_decoder(model, batch)
     teacher_output = teacher(annotations, batch.inputs.where(batch.inputs < 9, UNKNOWN))
     known_mask = (batch.targets != PAD) & (batch.targets < 9)
@@ -161,10 +162,10 @@ def test_kept_last_maps_change_no_loss(batch, bfloat16, monkeypatch):
     model.encoder = TwoMaps()
     teacher = make_decoder(seed=1, words=9, projection_dim=3).eval().requires_grad_(False)
     monkeypatch.setattr(criterion_module, "multiplies_bfloat16", lambda device: bfloat16)
-    _, expected = compute_loss(batch, model=model, teacher=teacher)
+    _, expected = compute_loss(batch, model=model, teacher=Teacher(teacher))
     last_maps = LastMaps(2)
     for _ in range(2):
-        _, result = compute_loss(batch, model=model, teacher=teacher, last_maps=last_maps)
+        _, result = compute_loss(batch, model=model, teacher=Teacher(teacher), last_maps=last_maps)
         torch.testing.assert_close(result.losses, expected.losses, rtol=0.03 if bfloat16 else 1e-6, atol=1e-5)
 
 
@@ -225,7 +226,7 @@ def test_the_total_loss_is_the_weighted_sum_of_the_named_losses(batch, attention
     model = Model(make_decoder(labels=2, tied_output=True, attention=attention))
     guides = {}
     if attention == "soft":
-        guides = {"teacher": make_decoder(seed=1).requires_grad_(False), "original_encoder": Scale(0.7)}
+        guides = {"teacher": Teacher(make_decoder(seed=1).requires_grad_(False)), "original_encoder": Scale(0.7)}
     _, result = compute_loss(batch, FINE_TUNE, model, **guides)
     assert result.losses.keys() == weights.keys()
     expected = sum(weight * result.losses[name] for name, weight in weights.items())

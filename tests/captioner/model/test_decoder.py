@@ -330,3 +330,22 @@ def test_weights_keep_the_names_that_they_have_in_bundles(make_decoder):
     more = {"score.hidden_to_query.bias", "embedding_to_query.weight", "project.weight", "project.bias", "no_photo"}
     names = Decoder(config, 7, 12, [{4: 1.0}, {5: 1.0}]).state_dict().keys()
     assert names == NAMES | LABELS | more | {"output_scale", "output_bias"}
+
+
+@pytest.mark.parametrize("options", [{}, {"tied_output": True}])
+@pytest.mark.parametrize("words", [0, 1, 63, 64, 65])
+def test_logits_of_words_are_computed_for_a_multiple_of_rows(make_decoder, monkeypatch, options, words):
+    decoder = make_decoder(11, **options).requires_grad_(True)
+    vectors = torch.randn(words, 6, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    plain, rows = decoder.logits, []
+    monkeypatch.setattr(
+        decoder, "logits", lambda vectors, *weight: rows.append(len(vectors)) or plain(vectors, *weight)
+    )
+    leaves = [vectors, decoder.embedding.weight if options else decoder.output.weight]
+    found, expected = (
+        (logits, *torch.autograd.grad(logits.square().sum(), leaves))
+        for logits in (decoder.word_logits(vectors), plain(vectors))
+    )
+    assert rows[0] % 64 == 0 and rows[0] - words < 64
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
