@@ -8,9 +8,11 @@ The photo's ImageFrame positions them: cell (row, column) of an alpha map covers
 import functools
 import os
 import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -21,6 +23,8 @@ from captioner.text.counting import counted
 
 if TYPE_CHECKING:
     from captioner.captioner import Caption  # imports torch, which drawing does not need
+
+T = TypeVar("T")
 
 MAX_HEAT_SIDE = 1024
 """Longest side, in pixels, of a heat map in `overlay`; for a larger photo the colours are scaled up."""
@@ -92,6 +96,22 @@ def overlay(
     return Image.composite(tint, scale_photo(photo, size), mask)
 
 
+def overlays(
+    photo: Image.Image, alphas: Sequence[np.ndarray], frame: ImageFrame, smooth: bool = True
+) -> list[Image.Image]:
+    """Draw each of several attention maps over the same photo, as `overlay` does, on several cores.
+
+    alphas: maps [H, W]. Raises ConfigError and ImageError as `overlay` does.
+    """
+    return _on_all_cores(lambda alpha: overlay(photo, alpha, frame, smooth), alphas)
+
+
+def _on_all_cores(function: Callable[..., T], *arguments: Iterable) -> list[T]:
+    """Map a function that numpy and Pillow compute, outside of Python's lock, over arguments of one length."""
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        return list(threads.map(function, *arguments))
+
+
 def save_overlays(
     photo: Image.Image,
     caption: "Caption",
@@ -111,13 +131,14 @@ def save_overlays(
     folder = Path(folder)
     size = _limit_size(photo.size, MAX_SAVED_SIDE)
     picture = scale_photo(photo, size)
-    paths = []
+    paths = [folder / f"{number:02d}-{_file_name(word)}.png" for number, word in enumerate(caption.words, start=1)]
+
+    def save(path: Path, alpha: np.ndarray) -> None:
+        overlay(picture, alpha, caption.frame, smooth).save(path)
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for number, (word, alpha) in enumerate(zip(caption.words, maps, strict=True), start=1):
-            path = folder / f"{number:02d}-{_file_name(word)}.png"
-            overlay(picture, alpha, caption.frame, smooth).save(path)
-            paths.append(path)
+        _on_all_cores(save, paths, maps)
     except OSError as error:
         raise ConfigError(f"overlays cannot be written to {folder}: {error.strerror or error}") from error
     return paths
