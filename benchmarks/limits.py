@@ -24,7 +24,8 @@ from benchmarks.timing import Contestant, Spread, time_in_turns
 from benchmarks.training_speed import QUICK as QUICK_TRAINING
 from benchmarks.training_speed import Sizes as TrainingSizes
 from captioner.captioner import Captioner
-from captioner.model.decoder import Decoder
+from captioner.model.decoder import LIKELIEST, Decoder
+from captioner.model.decoder_step import IMPOSSIBLE, Beams
 from captioner.text.vocabulary import PAD
 from training.data.features import precision_on
 from training.options import FitOptions
@@ -202,7 +203,7 @@ def encoder_bytes(encoder: nn.Module, pixels: int, annotations: int, number: int
 
 
 def step_work(captioner: Captioner, photos: int, steps: int) -> Work:
-    """One word of a beam search: the decoder's step for every hypothesis, without the search."""
+    """One word of a beam search: the decoder's step for every hypothesis, and the choice among all continuations."""
     decoder, device, dtype = captioner.model.decoder, captioner.device, captioner.runtime.precision
     side = captioner.model.config.image_size
     locations = captioner.encode(np.zeros((1, side, side, 3), np.uint8)).shape[1:3].numel()
@@ -216,14 +217,18 @@ def step_work(captioner: Captioner, photos: int, steps: int) -> Work:
     runtime_decoder = captioner.runtime.decoder
     features = runtime_decoder.prepare(annotations)
     state = runtime_decoder.initial_state(features, BEAM_WIDTH)
+    totals = torch.zeros(photos, BEAM_WIDTH, device=device)
+    parents = torch.arange(BEAM_WIDTH, device=device).repeat(photos, 1)
+    forbidden, penalties = tokens.unsqueeze(-1), torch.zeros(decoder.vocabulary_size, device=device)
+    beams = Beams(parents, tokens, totals, torch.full_like(totals, IMPOSSIBLE), forbidden, penalties)
 
     @torch.inference_mode()
     def run(_: int) -> None:
         with captioner.runtime.inference():
             for _ in range(steps):
-                runtime_decoder.step(features, state, tokens)
+                runtime_decoder.beam_step(features, state, beams, LIKELIEST)
 
-    name = f"decoder step, {_photos(photos)}, beam {BEAM_WIDTH}"
+    name = f"step of beam search, {_photos(photos)}, beam {BEAM_WIDTH}"
     return Work(name, operations, step_bytes(decoder, photos, locations, dtype.itemsize), _name(dtype), run, steps)
 
 

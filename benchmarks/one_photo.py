@@ -33,7 +33,7 @@ from captioner import load_translator
 from captioner.captioner import Caption, Captioner
 from captioner.config import DecodingOptions
 from captioner.images.photo import open_image
-from captioner.overlays import overlays
+from captioner.overlays import draw_overlays
 from captioner.translation.translator import TranslatedCaption
 
 TITLE = "One photo"
@@ -174,7 +174,7 @@ class OurPhoto:
 
 def draw_maps(photo: Image.Image, caption: Caption) -> list[Image.Image]:
     """Draw the map of every word on the photo."""
-    return overlays(photo, caption.alphas, caption.frame)
+    return draw_overlays(photo, caption.alphas, caption.frame)
 
 
 class TextbookPhoto:

@@ -96,7 +96,7 @@ def overlay(
     return Image.composite(tint, scale_photo(photo, size), mask)
 
 
-def overlays(
+def draw_overlays(
     photo: Image.Image, alphas: Sequence[np.ndarray], frame: ImageFrame, smooth: bool = True
 ) -> list[Image.Image]:
     """Draw each of several attention maps over the same photo, as `overlay` does, on several cores.

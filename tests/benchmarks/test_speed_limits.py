@@ -21,7 +21,8 @@ from tests.support.benchmark_results import check
 
 def test_peak_rates_and_work_are_measured(shipped):
     results = measure(shipped, quick=True)
-    names = ["encoder, 1 photo", "encoder, 2 photos", "decoder step, 1 photo, beam 5", "decoder step, 2 photos, beam 5"]
+    searches = [f"step of beam search, {photos}, beam 5" for photos in ("1 photo", "2 photos")]
+    names = ["encoder, 1 photo", "encoder, 2 photos", *searches]
     check(limits, results, *names, "matrix product, float32", "matrix product, bfloat16", "memory bandwidth")
     one, two, *_ = results.rows
     assert two.giga_operations == pytest.approx(2 * one.giga_operations)

@@ -11,7 +11,7 @@ from captioner import overlays
 from captioner.errors import ConfigError, ImageError
 from captioner.images.fitting import ImageFrame, _seen_box, fit_image
 from captioner.images.photo import open_image
-from captioner.overlays import _cached_axis, heat_map, overlay, overlays, save_overlays, scaled_to
+from captioner.overlays import _cached_axis, draw_overlays, heat_map, overlay, save_overlays, scaled_to
 from tests.support.maps import FITS, argmax, caption_of, frame_of, peaked
 
 
@@ -170,10 +170,10 @@ def test_a_large_photo_is_drawn_from_a_smaller_heat_map(photo, smooth, monkeypat
 def test_several_overlays_are_those_of_each_map(photo):
     frame = fit_image(photo, 14, "squash")[1]
     alphas = np.random.default_rng(0).random((7, 4, 4), np.float32)
-    for found, alpha in zip(overlays(photo, alphas, frame, smooth=False), alphas, strict=True):
+    for found, alpha in zip(draw_overlays(photo, alphas, frame, smooth=False), alphas, strict=True):
         np.testing.assert_array_equal(np.asarray(found), np.asarray(overlay(photo, alpha, frame, smooth=False)))
     with pytest.raises(ConfigError, match="attention map"):
-        overlays(photo, [*alphas, np.ones(3)], frame)
+        draw_overlays(photo, [*alphas, np.ones(3)], frame)
 
 
 def test_an_overlay_is_saved_for_each_word_under_a_safe_name(photo, tmp_path):
