@@ -162,12 +162,12 @@ class _Limits:
         self.options, self.device = options, device
         self._nouns = None if nouns is None else nouns.cpu().numpy()
         self._none = torch.zeros(vocabulary_size, device=device)
-        self._most = 2 * options.max_words + len(NEVER_GENERATED) + 2
+        self._columns = 2 * options.max_words + len(NEVER_GENERATED) + 2
 
     def forbidden(self, beams: "_Beams") -> Tensor:
         """Return `forbidden_words` of the hypotheses, [B, K, F] with the same F at every step."""
         words = forbidden_words(beams.words, self.options, self._nouns)
-        padded = np.full((*words.shape[:2], self._most), PAD)
+        padded = np.full((*words.shape[:2], self._columns), PAD)
         padded[..., : words.shape[-1]] = words
         return _to_tensor(padded, self.device)
 

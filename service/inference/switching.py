@@ -52,6 +52,8 @@ class Switch:
         self._drain_seconds, self._built_in = drain_seconds, built_in
         self._lock = threading.RLock()
         self._rejected: str | None = None
+        self._closing: list[threading.Thread] = []
+        """Threads in which earlier captioners finish their queues."""
         current = versions.current
         try:
             self.serving = self._load_version(current)
@@ -74,10 +76,12 @@ class Switch:
             return self._change(self._versions.previous(), self._versions.rollback)
 
     def close(self) -> None:
-        """Caption the queued photos, and stop following."""
+        """Caption the queued photos, also those of earlier captioners, and stop following."""
         self._follower.close()
         with self._lock:
             self.serving.batcher.close(self._drain_seconds)
+            for thread in self._closing:
+                thread.join(self._drain_seconds)
 
     def _change(self, version: Version, write: Callable[[], Version]) -> Version:
         # Load before writing, so that a broken version never becomes current.
@@ -125,7 +129,9 @@ class Switch:
         if previous is not serving:
             log.info("Model version %s is now in use", serving.version)
             # The previous captioner finishes its queue; requests that it refuses retry with the new one.
-            threading.Thread(target=previous.batcher.close, args=(self._drain_seconds,), daemon=True).start()
+            thread = threading.Thread(target=previous.batcher.close, args=(self._drain_seconds,), daemon=True)
+            thread.start()
+            self._closing = [*(each for each in self._closing if each.is_alive()), thread]
 
 
 def warm_up(captioner: Captioner) -> tuple[int, int]:

@@ -138,8 +138,7 @@ class Translators:
     def close(self) -> None:
         """Stop following the promotions."""
         if self._follower is not None:
-            with self._changing:
-                self._follower.close()
+            self._follower.close()
 
     def translate(self, language: str, texts: Sequence[str], count: int = 1) -> list[list["Translation"]]:
         """Return the `count` best translations of each text, best first.

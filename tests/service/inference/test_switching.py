@@ -66,6 +66,22 @@ def test_a_captioner_whose_warm_up_fails_is_not_used_and_leaves_no_thread(runnin
     assert service.serving is before and not batcher.alive
 
 
+def test_closing_waits_for_the_queues_of_earlier_captioners(running, two, monkeypatch):
+    service, ended = running.service, threading.Event()
+    previous = service.serving.batcher
+    close = previous.close
+
+    def close_late(seconds):
+        time.sleep(0.5)
+        close(seconds)
+        ended.set()
+
+    monkeypatch.setattr(previous, "close", close_late)
+    service.switch.promote(two[0])
+    service.switch.close()
+    assert ended.is_set()
+
+
 @pytest.mark.stress
 def test_no_request_is_dropped_while_captioners_change(running, two, jpeg):
     answered, wrong, stop = [], [], threading.Event()
