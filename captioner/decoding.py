@@ -203,9 +203,10 @@ def _search(
     )
     output = decoder.beam_step(features, state, operands, limits.options.hard_context)
     parents, words = np.divmod(output.indices.cpu().numpy(), decoder.vocabulary_size)
-    totals = output.totals.cpu().numpy()
+    before = rows_of_images(beams.totals, parents)
+    totals = np.minimum(output.totals.cpu().numpy(), before)  # no word has a probability above 1 by rounding
     gains = np.full_like(totals, IMPOSSIBLE)
-    np.subtract(totals, rows_of_images(beams.totals, parents), out=gains, where=totals > IMPOSSIBLE)
+    np.subtract(totals, before, out=gains, where=totals > IMPOSSIBLE)
     return _choice(parents, _to_tensor(gains, limits.device), output), words, totals, output.state
 
 

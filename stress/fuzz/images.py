@@ -8,6 +8,7 @@ from random import Random
 import numpy as np
 import pillow_heif
 import pillow_jxl
+import torch  # noqa: F401  `prepare_image` imports it, which takes more memory than a case may
 from PIL import Image, PngImagePlugin
 
 from captioner.config import FITS

@@ -81,6 +81,15 @@ def test_a_wide_beam_equals_exhaustive_search(make_decoder, annotations, length_
         assert all(first >= second - 1e-4 for first, second in itertools.pairwise(ranked))
 
 
+@torch.no_grad()
+def test_no_rounding_makes_a_probability_exceed_one(make_decoder, annotations):
+    for seed in range(20):
+        decoder = make_decoder(words=40, seed=seed)
+        decoder.output.weight *= 40  # nearly certain of each word
+        hypotheses = decode(decoder, annotations, DecodingOptions(beam_width=3, captions_per_image=3, max_words=8))
+        assert (hypotheses.word_log_probs <= 0).all() and (hypotheses.log_probs <= 0).all()
+
+
 def test_a_beam_beats_greedy_decoding_for_some_models(make_decoder, annotations):
     """For at least one of several random models; otherwise the beam would be useless."""
     better = 0
