@@ -196,6 +196,8 @@ class TwoScales:
     """[B, C, h, w]"""
     finer: Tensor
     """[B, F, H, W], with H W = L"""
+    factors: tuple[int, int] | None = None
+    """H / h and W / w, if they are known to be whole numbers; None to compare the shapes, which cannot be traced"""
 
     @property
     def channels(self) -> int:
@@ -223,12 +225,14 @@ class TwoScales:
         if self._factors is None or torch.is_grad_enabled():  # torch takes ten times as long for the other gradient
             return (self._spread(last.permute(0, 3, 1, 2)).permute(0, 2, 3, 1) + finer).flatten(1, 2)
         (height, width), (down, across) = self.last.shape[-2:], self._factors
-        blocks = finer.reshape(-1, height, down, width, across, len(layer.weight))
+        blocks = finer.reshape(-1, height, down, width, across, layer.out_features)
         return (blocks + last[:, :, None, :, None]).flatten(1, 4)
 
     @property
     def _factors(self) -> tuple[int, int] | None:
         """How many locations of the finer map, down and across, lie in each of the last; None if not a whole number."""
+        if self.factors is not None:
+            return self.factors
         (height, width), (finer_height, finer_width) = self.last.shape[-2:], self.finer.shape[-2:]
         evenly = finer_height % height == finer_width % width == 0
         return (finer_height // height, finer_width // width) if evenly else None
@@ -290,7 +294,7 @@ class Encoder(nn.Module):
         channels, (height, width) = self.spec.channels, grid
         pairs = annotations.reshape(-1, height // 2, 2, width // 2, 2 * self.channels)
         finer = annotations.unflatten(1, tuple(grid))[..., channels:]
-        return TwoScales(pairs[:, :, 0, :, :channels].permute(0, 3, 1, 2), finer.permute(0, 3, 1, 2))
+        return TwoScales(pairs[:, :, 0, :, :channels].permute(0, 3, 1, 2), finer.permute(0, 3, 1, 2), (2, 2))
 
     def _map(self, features: Tensor, first: int, last: int | None) -> Tensor:
         """Run the stages from `first` up to `last`; None: to the annotations."""

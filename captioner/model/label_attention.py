@@ -119,7 +119,7 @@ class LabelAttention(nn.Module):
         words, weights = self.words[labels.classes], self.word_weights[labels.classes]  # [B, K, W]
         name_embeddings = (embedding(words) * weights.unsqueeze(-1).to(embedding.weight.dtype)).sum(dim=2)  # [B, K, M]
         entries = self.entry_scale * name_embeddings + self.residual(labels.classes)
-        entries = torch.cat([entries, self.none.to(entries.dtype).expand(len(entries), 1, -1)], dim=1)
+        entries = torch.cat([entries, self.none.to(entries.dtype).expand(entries.shape[0], 1, -1)], dim=1)
         log_probabilities = labels.probabilities.clamp(min=MIN_PROBABILITY).log().to(entries.dtype) * self.trust
         bias = torch.cat([log_probabilities, torch.zeros_like(log_probabilities[:, :1])], dim=1).unsqueeze(1)
         return LabelEntries(entries.transpose(1, 2), bias, to_lstm(entries), self.to_output(entries))

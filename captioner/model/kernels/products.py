@@ -173,7 +173,7 @@ def mean_of_rows(matrix: Tensor) -> Tensor:
     `mean` first copies 16-bit numbers to 32 bits there.
     """
     rows = matrix.shape[1]
-    return matrix.new_full((len(matrix), 1, rows), 1 / rows) @ matrix
+    return matrix.new_full((matrix.shape[0], 1, rows), 1 / rows) @ matrix
 
 
 def _product_dtype(rows: Tensor) -> torch.dtype:

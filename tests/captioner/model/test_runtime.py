@@ -1,7 +1,9 @@
 """Every runtime of a captioner equals the exact one, up to the precision of its numbers."""
 
+import os
 import subprocess
 import sys
+import warnings
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,12 +12,13 @@ import pytest
 import torch
 
 from captioner.captioner import Captioner
-from captioner.config import DecodingOptions
+from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.decoding import decode
 from captioner.errors import ConfigError
 from captioner.model import runtime as inference
 from captioner.model.decoder_step import Beams, DecoderState
 from captioner.model.encoders import Encoder
+from captioner.model.network import CaptionModel
 from captioner.model.runtime import (
     Bfloat16Decoder,
     ExactRuntime,
@@ -80,9 +83,6 @@ def test_annotations_in_bfloat16_are_right_within_its_precision(parts, kind):
 
 @torch.inference_mode()
 def test_openvino_encodes_two_scales():
-    from captioner.config import CaptionerConfig
-    from captioner.model.network import CaptionModel
-
     config = CaptionerConfig("efficientnet_lite0", 64, scales=2, score="dot", embedding_dim=8, hidden_dim=8)
     model = CaptionModel(config, 10).eval()
     annotations = OpenVinoRuntime(model.encoder, model.decoder, 64, bfloat16=False).encode(squares(2))
@@ -157,12 +157,32 @@ def test_openvino_samples_the_same_words(make_decoder):
     torch.testing.assert_close(sampled.log_probs, exact.log_probs, rtol=1e-3, atol=1e-4)
 
 
+@torch.no_grad()
+def test_tracing_the_networks_gives_no_warning(monkeypatch):
+    """Other threads may turn warnings into errors meanwhile."""
+    trace, seen = torch.jit.trace, []
+
+    def recorded_trace(*operands: object, **names: object) -> torch.jit.ScriptModule:
+        with warnings.catch_warnings(record=True) as recorded:
+            warnings.simplefilter("always")
+            traced = trace(*operands, **names)
+        seen.extend(str(each.message) for each in recorded if f"{os.sep}captioner{os.sep}" in each.filename)
+        return traced
+
+    monkeypatch.setattr(torch.jit, "trace", recorded_trace)
+    sizes = {"embedding_dim": 8, "hidden_dim": 8, "attention_dim": 8, "projection_dim": 8}
+    config = CaptionerConfig("efficientnet_lite0", 64, scales=2, score="dot", labels=2, tied_output=True, **sizes)
+    words = [{4: 1.0}] * 1000
+    model = CaptionModel(config, 10, label_words=words).eval()
+    runtime = OpenVinoRuntime(model.encoder, model.decoder, 64, bfloat16=False)
+    features = runtime.decoder.prepare(torch.zeros(1, 16, model.encoder.channels))
+    runtime.decoder.step(features, runtime.decoder.initial_state(features, 1), torch.ones(1, 1, dtype=torch.long))
+    assert not seen
+
+
 @torch.inference_mode()
 def test_annotations_are_prepared_as_the_two_maps_that_they_are_made_of(monkeypatch):
     """For even grids. Maps of another size would share their vectors unevenly."""
-    from captioner.config import CaptionerConfig
-    from captioner.model.network import CaptionModel
-
     sizes = {"embedding_dim": 8, "hidden_dim": 8, "attention_dim": 8, "projection_dim": 8}
     divided, divide = [], Encoder.divide
     monkeypatch.setattr(Encoder, "divide", lambda *operands, **names: divided.append(1) or divide(*operands, **names))
