@@ -15,11 +15,12 @@ from training.__main__ import main
 pytestmark = pytest.mark.stress
 
 # The encoder has its real weights, from its package. The doubly stochastic penalty would spread nine words' attention
-# evenly over 25 locations, and is left out. With 8 epochs one seed in three has not yet learned the relations.
+# evenly over 25 locations, and is left out. After 8 epochs one seed in three has not yet learned the relations: which,
+# depends on rounding, and so on the machine.
 RECIPE = """
     --encoder efficientnet_lite0 --image-size 160 --fit squash --embedding-dim 64 --hidden-dim 128 --attention-dim 64
-    --dropout 0.2 --epochs 8 --batch-size 16 --learning-rate 4e-3 --warmup-steps 20 --label-smoothing 0 --min-count 1
-    --doubly-stochastic-weight 0 --average-decay 0.95 --beam-width 2 --device cpu --seed 2
+    --dropout 0.2 --epochs 10 --batch-size 16 --learning-rate 4e-3 --warmup-steps 20 --label-smoothing 0 --min-count 1
+    --doubly-stochastic-weight 0 --average-decay 0.95 --beam-width 2 --device cpu --seed 4
 """
 
 
