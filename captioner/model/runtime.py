@@ -373,7 +373,8 @@ class _Request:
             buffer = self.buffers.get(index)
             if buffer is None or buffer.shape != operand.shape:
                 self.operands.pop(index, None)
-                self.buffers[index] = buffer = torch.empty(operand.shape, dtype=operand.dtype)
+                with torch.inference_mode(False):  # a tensor of that mode could not be written outside of it
+                    self.buffers[index] = buffer = torch.empty(operand.shape, dtype=operand.dtype)
                 self.request.set_input_tensor(index, _share_memory(buffer))
             buffer.copy_(operand)
             return

@@ -157,6 +157,15 @@ def test_openvino_samples_the_same_words(make_decoder):
     torch.testing.assert_close(sampled.log_probs, exact.log_probs, rtol=1e-3, atol=1e-4)
 
 
+def test_a_captioner_works_inside_and_outside_of_inference_mode(make_decoder):
+    fast = OpenVinoDecoder(make_decoder(11), 6, bfloat16=False)
+    annotations = torch.randn(1, 6, 7, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        inside = decode(fast, annotations.clone(), DecodingOptions(max_words=4))
+    outside = decode(fast, annotations, DecodingOptions(max_words=4))
+    assert torch.equal(inside.tokens, outside.tokens)
+
+
 @torch.no_grad()
 def test_tracing_the_networks_gives_no_warning(monkeypatch):
     """Other threads may turn warnings into errors meanwhile."""
