@@ -1,6 +1,9 @@
 """Fit a photo to the square that is the model's input, and say which part of the photo it shows."""
 
+import functools
 import math
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -108,9 +111,21 @@ def _resample_fast(image: Image.Image, size: int) -> np.ndarray:
     import torch  # here, as processes that read photos can do without
     from torch.nn.functional import interpolate
 
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
-    square = interpolate(pixels, (size, size), mode="bicubic", antialias=True)
-    return np.ascontiguousarray(square[0].permute(1, 2, 0).numpy())
+    def resample() -> np.ndarray:
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
+        square = interpolate(pixels, (size, size), mode="bicubic", antialias=True)
+        return np.ascontiguousarray(square[0].permute(1, 2, 0).numpy())
+
+    return _resampling_threads().submit(resample).result()
+
+
+@functools.cache
+def _resampling_threads() -> ThreadPoolExecutor:
+    """Return the only threads that resample: torch keeps memory for each thread that calls it.
+
+    For all threads of a service together, that was 100 MB.
+    """
+    return ThreadPoolExecutor(os.cpu_count() or 1, "resampling")
 
 
 def _fit_padded(image: Image.Image, size: int) -> np.ndarray:
