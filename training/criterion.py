@@ -14,10 +14,9 @@ from captioner.ranks import ALONE, Ranks
 from training.data.dataset import Batch
 from training.data.features import LastMaps, annotations_from
 from training.losses import label_distillation_loss
-from training.objectives import SelfCritical, caption_losses, sentence_loss
+from training.objectives import SelfCritical, Teacher, caption_losses, sentence_loss
 from training.options import FitOptions, Phase
 from training.task import BatchLoss
-from training.teaching import Teacher
 
 
 def loss_weights(phase: str, options: FitOptions) -> dict[str, float]:

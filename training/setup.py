@@ -32,11 +32,10 @@ from training.encoding import Features
 from training.evaluation.metrics import tokenise_for_scoring
 from training.inspection.coverage import RareWords, rare_words, vocabulary_lines
 from training.inspection.statistics import count_words
-from training.objectives import SelfCritical
+from training.objectives import SelfCritical, Teacher
 from training.options import FitOptions
 from training.random_streams import WEIGHTS, torch_seed
 from training.start import extended_model
-from training.teaching import Teacher
 
 DIFFERENT_SENTENCES = (
     "the processes of this run do not find the same sentences: put --sentences into a folder that all machines share"

@@ -56,7 +56,7 @@ class Step(NamedTuple):
 
 
 class Beams(NamedTuple):
-    """What a search knows about the K hypotheses of each image before a step."""
+    """The K hypotheses of each image, as a search passes them to a step."""
 
     parents: Tensor
     """[B, K] int64, the position of each hypothesis in the state, where hypotheses have the order of the step before"""

@@ -18,8 +18,8 @@ from training.criterion import Criterion, loss_weights, weighted_sum
 from training.data.dataset import Batch, pad_captions
 from training.data.features import LastMaps
 from training.data.sentences import SentenceBatch
+from training.objectives import Teacher
 from training.options import FitOptions, Phase
-from training.teaching import Teacher
 
 CAPTIONS = [[[4, 5, 6], [7, 8]], [[9, 4]]]
 SENTENCES = [[[5, 6, 7, 8]], [[9]]]

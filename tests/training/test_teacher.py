@@ -7,11 +7,11 @@ import torch
 
 from captioner.model.encoders import TwoScales
 from captioner.text.vocabulary import PAD, UNKNOWN
-from training import teaching
+from training import objectives
 from training.data.dataset import pad_captions
+from training.objectives import TEACHER_GROUP, Teacher
 from training.options import FitOptions
 from training.setup import make_criterion
-from training.teaching import GROUP, Teacher
 
 CAPTIONS = [[[4, 5, 6], [7, 8]], [[9, 4]], [[5], [6, 7, 8, 9], [4, 4]]]
 """Captions of three photos as word ids; the teacher does not know the word 9."""
@@ -103,7 +103,7 @@ def test_predictions_are_kept_by_photo_and_caption(decoder, annotations, data):
 
 def test_kept_predictions_do_not_depend_on_the_first_batch(make_decoder):
     """Bit by bit, or a resumed run would not continue exactly."""
-    decoder, count = make_decoder(words=60, score="dot").eval(), 2 * GROUP + 3
+    decoder, count = make_decoder(words=60, score="dot").eval(), 2 * TEACHER_GROUP + 3
     rng = torch.Generator().manual_seed(0)
     tokens = [torch.randint(4, 64, (2, 3 + photo % 5), generator=rng).tolist() for photo in range(count)]
     data = Captions(tokens, torch.randn(count, 40, 7, generator=rng))
@@ -119,7 +119,7 @@ def test_kept_predictions_do_not_depend_on_the_first_batch(make_decoder):
 
 @pytest.mark.parametrize("reason", ["the encoder learns", "mirror images", "many words"])
 def test_predictions_that_change_or_are_many_are_not_kept(decoder, annotations, data, reason, monkeypatch):
-    monkeypatch.setattr(teaching, "MAX_KEPT_WORDS", 17 if reason == "many words" else 10**6)
+    monkeypatch.setattr(objectives, "MAX_KEPT_WORDS", 17 if reason == "many words" else 10**6)
     teacher = Teacher(decoder, None if reason == "mirror images" else data)
     inputs, targets = pad_captions(CAPTIONS)
     for factor in (1.0, 2.0):
