@@ -44,8 +44,9 @@ class ImageFrame:
 
 def prepare_image(image: Image.Image, size: int, fit: str) -> tuple[np.ndarray, ImageFrame]:
     """Fit a photo to the model's square input, as `fit_image` does, and find reasons to doubt a caption."""
+    warnings = _threads().submit(find_warnings, image)  # while this thread fits the photo, or waits for the other
     square, frame = fit_image(image, size, fit)
-    return square, replace(frame, warnings=find_warnings(image))
+    return square, replace(frame, warnings=warnings.result())
 
 
 def fit_image(image: Image.Image, size: int, fit: str) -> tuple[np.ndarray, ImageFrame]:
@@ -116,16 +117,16 @@ def _resample_fast(image: Image.Image, size: int) -> np.ndarray:
         square = interpolate(pixels, (size, size), mode="bicubic", antialias=True)
         return np.ascontiguousarray(square[0].permute(1, 2, 0).numpy())
 
-    return _resampling_threads().submit(resample).result()
+    return _threads().submit(resample).result()
 
 
 @functools.cache
-def _resampling_threads() -> ThreadPoolExecutor:
-    """Return the only threads that resample: torch keeps memory for each thread that calls it.
+def _threads() -> ThreadPoolExecutor:
+    """Return the threads that prepare photos, the only ones that resample: torch keeps memory for each that calls it.
 
     For all threads of a service together, that was 100 MB.
     """
-    return ThreadPoolExecutor(os.cpu_count() or 1, "resampling")
+    return ThreadPoolExecutor(os.cpu_count() or 1, "preparing")
 
 
 def _fit_padded(image: Image.Image, size: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Reasons to doubt a caption that the photo itself gives: it is truncated, blank, or a page of text."""
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,14 +74,19 @@ def _cells(photo: Image.Image) -> tuple[np.ndarray, np.ndarray]:
     side = int(np.clip((photo.width * photo.height / _CELL) ** 0.5, min_cells, max_cells))
     size = min(side, photo.width), min(side, photo.height)
     cells = np.asarray(photo.resize(size, Image.Resampling.BOX, reducing_gap=2.0), dtype=np.float64)
-    rows, columns = cells.shape[:2]
+    basis, inverse = _surface(*cells.shape[:2])
+    return cells, (basis @ (inverse @ cells.reshape(-1, 3))).reshape(cells.shape)
+
+
+@functools.lru_cache(maxsize=64)
+def _surface(rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the terms of a surface over a grid [R * C, N], and the matrix [N, R * C] that finds their best weights."""
     y, x = np.meshgrid(np.linspace(-1, 1, rows), np.linspace(-1, 1, columns), indexing="ij")
     terms = [np.ones_like(x)]
-    if rows * columns >= min_cells * min_cells:  # a curved surface fits fewer points nearly always
+    if rows * columns >= _CELLS[0] ** 2:  # a curved surface fits fewer points nearly always
         terms += [x, y, x * x, x * y, y * y]
     basis = np.stack(terms, axis=-1).reshape(rows * columns, -1)
-    weights = np.linalg.lstsq(basis, cells.reshape(rows * columns, 3), rcond=None)[0]
-    return cells, (basis @ weights).reshape(cells.shape)
+    return basis, np.linalg.pinv(basis)
 
 
 def _has_specks(photo: Image.Image, surface: np.ndarray) -> bool:
