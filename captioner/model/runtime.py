@@ -198,12 +198,11 @@ class OpenVinoDecoder:
         padding: must be None, because all photos have the same locations.
         """
         assert padding is None
-        label_attention, entries = self._decoder.labels, None
-        if label_attention is not None:  # little work; a traced network would not be faster
-            entries = self._decoder.label_entries(labels or label_attention.labels_of(annotations.float().mean(dim=1)))
-        keys, hidden, cell, *projected = self._preparation(annotations.float())
-        stored = [value.to(self._dtype) for value in (*(projected or [annotations]), keys)]
-        return OpenVinoFeatures(*stored, hidden, cell, entries)
+        annotations, label_attention = annotations.float(), self._decoder.labels
+        if label_attention is not None and labels is None:
+            labels = label_attention.labels_of(annotations.mean(dim=1))
+        operands = [] if label_attention is None else vars(labels).values()
+        return self._features(annotations, self._preparation(annotations, *operands))
 
     def initial_state(self, features: "OpenVinoFeatures", captions: int) -> DecoderState:
         """Return h_0 and c_0, the same for all K captions of an image."""
@@ -245,9 +244,16 @@ class OpenVinoDecoder:
     def _compiled(self, name: str, convert: "Callable[[], Model]") -> "OpenVinoNetwork":
         return OpenVinoNetwork(self._networks.get(name, convert), self._bfloat16)
 
+    def _features(self, annotations: Tensor, prepared: Sequence[Tensor]) -> "OpenVinoFeatures":
+        """Return the features of photos. prepared: results of `Preparation` for their annotations."""
+        keys, hidden, cell, *others = prepared
+        read = annotations if self._decoder.project is None else others.pop(0)
+        stored = [values.to(self._dtype) for values in (read, keys)]
+        return OpenVinoFeatures(*stored, hidden, cell, LabelEntries(*others) if others else None)
+
     def _preparation_network(self, preparation: Preparation) -> "Model":
-        annotations = torch.zeros(1, self._locations, self._decoder.annotation_dim)
-        return _network(preparation, [annotations], [[-1, *annotations.shape[1:]]])
+        operands = self._preparation_example()
+        return _network(preparation, operands, [[-1, *operand.shape[1:]] for operand in operands])
 
     def _step_network(self, location: str) -> "Model":
         tokens = torch.zeros(1, 1, dtype=torch.long)
@@ -273,12 +279,15 @@ class OpenVinoDecoder:
     @torch.no_grad()
     def _example(self) -> "OpenVinoFeatures":
         """Return features of a photo, computed in torch."""
-        annotations, entries = torch.zeros(1, self._locations, self._decoder.annotation_dim), None
-        if self._decoder.labels is not None:
-            entries = self._decoder.label_entries(self._decoder.labels.labels_of(annotations.mean(dim=1)))
-        keys, hidden, cell, *projected = Preparation(self._decoder)(annotations)
-        stored = [value.to(self._dtype) for value in (*(projected or [annotations]), keys)]
-        return OpenVinoFeatures(*stored, hidden, cell, entries)
+        operands = self._preparation_example()
+        return self._features(operands[0], Preparation(self._decoder)(*operands))
+
+    def _preparation_example(self) -> list[Tensor]:
+        """Return operands of `Preparation` for a photo."""
+        annotations = torch.zeros(1, self._locations, self._decoder.annotation_dim)
+        if self._decoder.labels is None:
+            return [annotations]
+        return [annotations, *vars(self._decoder.labels.labels_of(annotations.mean(dim=1))).values()]
 
 
 @dataclass(frozen=True)

@@ -7,23 +7,26 @@ from torch import Tensor, nn
 from captioner.model.decoder import Decoder, ImageFeatures
 from captioner.model.decoder_step import Beams, DecoderState
 from captioner.model.encoders import Encoder, TwoScales
-from captioner.model.label_attention import LabelEntries
+from captioner.model.label_attention import LabelEntries, Labels
 
 
 class Preparation(nn.Module):
-    """annotations -> keys, h_0, c_0 and any projected annotations. Only tensors can be traced."""
+    """annotations, and any labels -> keys, h_0, c_0, any projected annotations, and the values of `LabelEntries`."""
 
     def __init__(self, decoder: Decoder, divide: Callable[[Tensor], TwoScales] | None = None):
         """divide: divides annotations [B, L, D] into the maps of an encoder with two scales, which takes less time."""
         super().__init__()
         self.decoder, self.divide = decoder, divide
 
-    def forward(self, annotations: Tensor) -> tuple[Tensor, ...]:
-        features = self.decoder.prepare(annotations if self.divide is None else self.divide(annotations))
+    def forward(self, annotations: Tensor, *labels: Tensor) -> tuple[Tensor, ...]:
+        """labels: the values of `Labels`, for a decoder that attends to them."""
+        divided = annotations if self.divide is None else self.divide(annotations)
+        features = self.decoder.prepare(divided, Labels(*labels) if labels else None)
         state = self.decoder.initial_state(features, 1)
         keys = features.mean if features.keys is None else features.keys.contiguous()
-        outputs = keys, state.hidden, state.cell
-        return outputs if self.decoder.project is None else (*outputs, features.annotations)
+        projected = [] if self.decoder.project is None else [features.annotations]
+        entries = vars(features.labels).values() if labels else []
+        return keys, state.hidden, state.cell, *projected, *entries
 
 
 class TracedStep(nn.Module):
@@ -76,10 +79,9 @@ class PhotoNetwork(nn.Module):
         self.encoder, self.decoder, self.preparation = encoder, decoder, Preparation(decoder)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        annotations = self.encoder(pixels).flatten(1, 2)
-        keys, hidden, cell, *projected = self.preparation(annotations)
-        outputs = *(projected or [annotations]), keys, hidden, cell
-        if self.decoder.labels is None:
-            return outputs
-        labels = self.decoder.labels.labels_of(annotations.mean(dim=1))
-        return *outputs, *vars(self.decoder.label_entries(labels)).values()
+        annotations, labels = self.encoder(pixels).flatten(1, 2), []
+        if self.decoder.labels is not None:
+            labels = vars(self.decoder.labels.labels_of(annotations.mean(dim=1))).values()
+        keys, hidden, cell, *others = self.preparation(annotations, *labels)
+        projected = [annotations] if self.decoder.project is None else [others.pop(0)]
+        return *projected, keys, hidden, cell, *others
