@@ -46,17 +46,17 @@ class SharedProducts(Products):
         self._shared: dict[int, tuple[Any, _Shared]] = {}
 
     def linear(self, layer: nn.Linear, rows: Tensor) -> Tensor:
-        product = self._product(layer, lambda dtype: layer.weight.to(dtype).t(), rows)
+        product = self._product(layer, layer.weight, rows)
         return product if layer.bias is None else product + layer.bias.to(product.dtype)
 
     def between(self, rows: Tensor, matrix: Tensor) -> Tensor:
-        return self._product(matrix, matrix.to, rows)
+        return self._product(matrix, matrix, rows)
 
-    def _product(self, owner: Any, matrix: Callable[[torch.dtype], Tensor], rows: Tensor) -> Tensor:
+    def _product(self, owner: Any, matrix: Tensor, rows: Tensor) -> Tensor:
         """owner: owner of the matrix. It is kept, so that no other object gets its id."""
         dtype = _product_dtype(rows)
         if id(owner) not in self._shared:
-            self._shared[id(owner)] = owner, _Shared(matrix(dtype))
+            self._shared[id(owner)] = owner, _Shared(matrix.to(dtype))
         return self._shared[id(owner)][1].product(rows.to(dtype))
 
 
@@ -189,7 +189,7 @@ They are detached from the graph, which refers to the matrix: such a cycle would
 
 
 class _Shared:
-    """A matrix [D, O], or one for each image [B, D, O], and its products."""
+    """A layer's weight [O, D], or a matrix for each image [B, D, O], and its products."""
 
     def __init__(self, matrix: Tensor):
         self.operands: _Operands = {}
@@ -200,6 +200,11 @@ class _Shared:
         """[..., D] -> [..., O]."""
         self._count += 1
         return _Product.apply(rows, self._matrix, self.operands, self._count)
+
+
+def _multiplied(matrix: Tensor) -> Tensor:
+    """Return what rows are multiplied by: [D, O] of a weight, which is stored transposed, or [B, D, O]."""
+    return matrix if matrix.dim() == 3 else matrix.t()
 
 
 class _Gradient(Function):
@@ -219,7 +224,8 @@ class _Gradient(Function):
             torch.cat([values if ctx.by_image else values.flatten(0, -2) for values in column], dim=-2)
             for column in zip(*ctx.operands.values(), strict=True)
         )
-        return rows.mT @ gradients, None
+        # In the layout of the matrix: a transposed gradient would take as long to copy as to compute.
+        return rows.mT @ gradients if ctx.by_image else gradients.mT @ rows, None
 
 
 class _Product(Function):
@@ -229,11 +235,11 @@ class _Product(Function):
     def forward(ctx: Any, rows: Tensor, matrix: Tensor, operands: _Operands, number: int) -> Tensor:
         ctx.save_for_backward(rows, matrix)
         ctx.operands, ctx.number = operands, number
-        return rows @ matrix
+        return rows @ _multiplied(matrix)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None, None, None]:
         rows, matrix = ctx.saved_tensors
         if ctx.needs_input_grad[1]:
             ctx.operands[ctx.number] = rows.detach(), gradient
-        return gradient @ matrix.mT if ctx.needs_input_grad[0] else None, None, None, None
+        return gradient @ _multiplied(matrix).mT if ctx.needs_input_grad[0] else None, None, None, None
