@@ -41,7 +41,7 @@ END_WORD = "<end>"
 MAX_KEPT_WORDS = 100_000
 """Maximum number of words of a run's captions whose predictions are kept: 2.5 kB each with the captioner that ships."""
 
-TEACHER_GROUP = 8
+TEACHER_GROUP = 32
 """Number of photos whose captions are predicted together."""
 
 Encode = Callable[[Tensor, Sequence[int]], Tensor | TwoScales]
