@@ -86,10 +86,11 @@ def decode(
     announced_lengths = np.zeros(batch, int)
     for step in range(options.max_words + 1):
         if sampling:
-            choice, words, totals, state = _sample(decoder, features, state, beams, limits, uniforms[..., step])
+            continuation = _sample(decoder, features, state, beams, limits, uniforms[..., step])
         else:
-            choice, words, totals, state = _search(decoder, features, state, beams, limits)
-        beams.extend(choice, words, totals)
+            continuation = _search(decoder, features, state, beams, limits)
+        beams.extend(continuation)
+        state = continuation.state
         image_finished = beams.finished.all(axis=1)  # [B]
         if image_finished.all():
             break
@@ -104,6 +105,16 @@ def decode(
             beams, rest = beams.rows(rest), _to_tensor(rest, device)
             features, state = features.rows(rest), state.rows(rest)
     return join([*results, beams.ranked(options)])
+
+
+@dataclass(frozen=True)
+class _Continuation:
+    """The next word of each hypothesis."""
+
+    choice: Choice
+    words: np.ndarray  # [B, K] ids
+    totals: np.ndarray  # [B, K], log-probabilities of the hypotheses with it, in nats
+    state: DecoderState  # after it, of the hypotheses that `choice` continues
 
 
 @dataclass
@@ -138,8 +149,9 @@ class _Beams:
         """[B, K], the hypotheses of the last step that these continue; at the start, these themselves"""
         return self.steps[-1].parents if self.steps else own_rows(self.totals.shape)
 
-    def extend(self, choice: Choice, words: np.ndarray, totals: np.ndarray) -> None:
-        """Append a word to each hypothesis that `choice` continues: words and their new totals, [B, K]."""
+    def extend(self, continuation: _Continuation) -> None:
+        """Append a word to each hypothesis that is continued."""
+        choice, words, totals = continuation.choice, continuation.words, continuation.totals
         self.steps.append(choice)
         self.history = np.concatenate([rows_of_images(self.history, choice.parents), words[:, :, None]], axis=-1)
         self.totals = totals
@@ -192,8 +204,8 @@ def _draw_uniforms(seed: int | None, device: torch.device, shape: tuple[int, ...
 
 def _search(
     decoder: SteppingDecoder, features: Any, state: DecoderState, beams: _Beams, limits: _Limits
-) -> tuple[Choice, np.ndarray, np.ndarray, DecoderState]:
-    """Take a step of beam search: return the choice, its words and totals [B, K], and the state that it refers to."""
+) -> _Continuation:
+    """Take a step of beam search."""
     open_totals, finished_totals = (
         np.where(excluded, np.float32(IMPOSSIBLE), beams.totals) for excluded in (beams.finished, ~beams.finished)
     )
@@ -207,7 +219,7 @@ def _search(
     totals = np.minimum(output.totals.cpu().numpy(), before)  # no word has a probability above 1 by rounding
     gains = np.full_like(totals, IMPOSSIBLE)
     np.subtract(totals, before, out=gains, where=totals > IMPOSSIBLE)
-    return _choice(parents, _to_tensor(gains, limits.device), output), words, totals, output.state
+    return _Continuation(_choice(parents, _to_tensor(gains, limits.device), output), words, totals, output.state)
 
 
 def _choice(parents: np.ndarray, gains: Tensor, output: Step | BeamStep) -> Choice:
@@ -217,18 +229,15 @@ def _choice(parents: np.ndarray, gains: Tensor, output: Step | BeamStep) -> Choi
 
 def _sample(
     decoder: SteppingDecoder, features: Any, state: DecoderState, beams: _Beams, limits: _Limits, uniforms: Tensor
-) -> tuple[Choice, np.ndarray, np.ndarray, DecoderState]:
-    """Sample one word for each hypothesis: return the choice, its words and totals [B, K], and the state after it.
-
-    uniforms: [B, K] from 0 to 1.
-    """
+) -> _Continuation:
+    """Sample one word for each hypothesis. uniforms: [B, K] from 0 to 1."""
     tokens = _to_tensor(beams.history[:, :, -1], limits.device)
     output = decoder.step(features, state, tokens, limits.options.hard_context)
     log_probs = output.logits.float().log_softmax(dim=-1)  # [B, K, V]
     log_probs = log_probs.add_(limits.penalties(beams)).scatter_(-1, limits.forbidden(beams), IMPOSSIBLE)
     words, gains = _draw_words(log_probs, _to_tensor(beams.finished, limits.device), limits.options, uniforms)
     totals = beams.totals + gains.cpu().numpy()
-    return _choice(own_rows(totals.shape), gains, output), words.cpu().numpy(), totals, output.state
+    return _Continuation(_choice(own_rows(totals.shape), gains, output), words.cpu().numpy(), totals, output.state)
 
 
 def _draw_words(

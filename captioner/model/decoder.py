@@ -223,7 +223,7 @@ class Decoder(nn.Module):
         return Step(logits, state, attention.alpha, attention.gate, label_alpha, scores)
 
     def beam_step(self, features: ImageFeatures, state: DecoderState, beams: Beams, location: str) -> BeamStep:
-        """Take a step of beam search: see `captioner.model.beam_step`."""
+        """Take a step of beam search: see `captioner.model.decoder_step.beam_step`."""
         return beam_step(self.step, features, state, beams, location)
 
     def forward(

@@ -8,10 +8,9 @@ exact ones in the third, and some captions in a word.
 import copy
 import logging
 import threading
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,18 +20,16 @@ import torch
 from torch import Tensor, nn
 
 from captioner.config import choose_runtime
-from captioner.model.allocator import restore_allocator
+from captioner.model.compiled_network import CompiledNetwork, convert
 from captioner.model.decoder import EXPECTED, LIKELIEST, Decoder, ImageFeatures
 from captioner.model.decoder_step import Beams, BeamStep, DecoderState, Step
 from captioner.model.encoders import Encoder, TwoScales
 from captioner.model.kernels.products import computed_by
 from captioner.model.label_attention import LabelEntries, Labels
 from captioner.model.network_cache import ConvertedNetwork, NetworkCache
-from captioner.model.openvino_core import import_openvino, openvino_core
 from captioner.model.tracing import Preparation, TracedBeamStep, TracedStep
 
 if TYPE_CHECKING:
-    import openvino
     from openvino import Model
 
 log = logging.getLogger(__name__)
@@ -133,7 +130,7 @@ class OpenVinoEncoder:
         """network: from `encoder_network`."""
         pixels = [dimension.get_length() for dimension in list(network.model.inputs[0].partial_shape)[1:]]
         self._networks = {
-            size: OpenVinoNetwork(network.with_input([size, *pixels]), bfloat16)
+            size: CompiledNetwork(network.with_input([size, *pixels]), bfloat16)
             for size in encoder_batch_sizes(bfloat16, torch.get_num_threads())
         }
         self.shape = torch.Size(self._networks[1].result_shape[1:])
@@ -183,7 +180,7 @@ class OpenVinoDecoder:
             location: self._compiled(f"beam_{location}", partial(self._beam_network, location))
             for location in ([LIKELIEST, EXPECTED] if decoder.attention == "hard" else [LIKELIEST])
         }
-        self._steps: dict[str, OpenVinoNetwork] = {}  # compiled when sampling needs them
+        self._steps: dict[str, CompiledNetwork] = {}  # compiled when sampling needs them
         self._compiling = threading.Lock()
 
     @property
@@ -241,8 +238,8 @@ class OpenVinoDecoder:
         labels = [] if features.labels is None else vars(features.labels).values()
         return [features.annotations, features.keys, state.hidden, state.cell, *others, *labels]
 
-    def _compiled(self, name: str, convert: "Callable[[], Model]") -> "OpenVinoNetwork":
-        return OpenVinoNetwork(self._networks.get(name, convert), self._bfloat16)
+    def _compiled(self, name: str, make: "Callable[[], Model]") -> CompiledNetwork:
+        return CompiledNetwork(self._networks.get(name, make), self._bfloat16)
 
     def _features(self, annotations: Tensor, prepared: Sequence[Tensor]) -> "OpenVinoFeatures":
         """Return the features of photos. prepared: results of `Preparation` for their annotations."""
@@ -253,7 +250,7 @@ class OpenVinoDecoder:
 
     def _preparation_network(self, preparation: Preparation) -> "Model":
         operands = self._preparation_example()
-        return _network(preparation, operands, [[-1, *operand.shape[1:]] for operand in operands])
+        return convert(preparation, operands, [[-1, *operand.shape[1:]] for operand in operands])
 
     def _step_network(self, location: str) -> "Model":
         tokens = torch.zeros(1, 1, dtype=torch.long)
@@ -274,7 +271,7 @@ class OpenVinoDecoder:
         shapes[2:4] = [[-1, -1, decoder.hidden_dim]] * 2
         shapes[4 : 4 + len(others)] = other_shapes
         with computed_by(decoder.merged_products()):
-            return _network(step, operands, shapes)
+            return convert(step, operands, shapes)
 
     @torch.no_grad()
     def _example(self) -> "OpenVinoFeatures":
@@ -314,98 +311,10 @@ class OpenVinoFeatures:
         return OpenVinoFeatures(*(values[images] for values in tensors), labels and labels.rows(images))
 
 
-class OpenVinoNetwork:
-    """OpenVINO network compiled for this CPU. Threads may share it."""
-
-    def __init__(self, network: ConvertedNetwork, bfloat16: bool):
-        settings = {
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-            "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
-        }
-        self._network = network  # whose weights must outlive the compiled network
-        self._compiled = openvino_core().compile_model(network.model, "CPU", settings)
-        network.release()
-        restore_allocator()  # OpenVINO returns freed memory to the kernel
-        self._thread_local = threading.local()
-
-    @property
-    def result_shape(self) -> list[int]:
-        """Shape of the first result of a network for operands of fixed shapes."""
-        return list(self._compiled.outputs[0].shape)
-
-    def __call__(self, *operands: Tensor) -> list[Tensor]:
-        """Run the network on CPU tensors and return copies of its results."""
-        # A decoder's step would take longer with torch's `clone`.
-        return [torch.from_numpy(output.data.copy()) for output in self._run(operands).output_tensors]
-
-    def write(self, result: Tensor, *operands: Tensor) -> None:
-        """Write the network's only result into a contiguous float32 tensor, without a copy."""
-        self._request().request.set_output_tensor(0, _share_memory(result))
-        self._run(operands)
-
-    def release_operands(self) -> None:
-        """Refer to no operand of this thread's calls so far; the next call sets all of its operands."""
-        if hasattr(self._thread_local, "request"):
-            self._thread_local.request.operands.clear()
-
-    def _request(self) -> "_Request":
-        """Return this thread's request."""
-        if not hasattr(self._thread_local, "request"):
-            self._thread_local.request = _Request(self._compiled.create_infer_request())
-        return self._thread_local.request
-
-    def _run(self, operands: Sequence[Tensor]) -> "openvino.InferRequest":
-        request = self._request()
-        for index, operand in enumerate(operands):
-            request.set(index, operand)
-        # A decoder's step would take a quarter longer with `request.infer(operands)`.
-        request.request.infer()
-        return request.request
-
-
-SMALL_BYTES = 2**16
-"""Maximum size of an operand that is copied into memory of the request, which takes less time than sharing it."""
-
-
-@dataclass(frozen=True)
-class _Request:
-    """Request of one thread. It is given an operand only if the call before had another, which takes time."""
-
-    request: "openvino.InferRequest"
-    operands: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
-    """Each large operand and its contiguous form, kept alive because the request has only the address."""
-    buffers: dict[int, Tensor] = field(default_factory=dict)
-    """Memory of each small operand."""
-
-    def set(self, index: int, operand: Tensor) -> None:
-        if operand.nbytes <= SMALL_BYTES:
-            buffer = self.buffers.get(index)
-            if buffer is None or buffer.shape != operand.shape:
-                self.operands.pop(index, None)
-                with torch.inference_mode(False):  # a tensor of that mode could not be written outside of it
-                    self.buffers[index] = buffer = torch.empty(operand.shape, dtype=operand.dtype)
-                self.request.set_input_tensor(index, _share_memory(buffer))
-            buffer.copy_(operand)
-            return
-        self.buffers.pop(index, None)
-        known, _ = self.operands.get(index, (None, None))
-        if operand is not known:
-            self.operands[index] = operand, operand.contiguous()
-            self.request.set_input_tensor(index, _share_memory(self.operands[index][1]))
-
-
-def _share_memory(operand: Tensor) -> "openvino.Tensor":
-    """Return an OpenVINO tensor that shares the tensor's memory."""
-    openvino = import_openvino()
-    if operand.dtype != torch.bfloat16:
-        return openvino.Tensor(operand.numpy(), shared_memory=True)
-    return openvino.Tensor(operand.view(torch.int16).numpy(), openvino.Shape(operand.shape), openvino.Type.bf16)
-
-
 def encoder_network(encoder: nn.Module, image_size: int) -> "Model":
     """Convert an encoder, or stages of one, to an OpenVINO network for batches of any size of [B, S, S, 3] pixels."""
     square = torch.zeros(2, image_size, image_size, 3, dtype=torch.uint8)
-    return _network(encoder, (square,), ([-1, *square.shape[1:]],))
+    return convert(encoder, (square,), ([-1, *square.shape[1:]],))
 
 
 class _FirstStages(nn.Module):
@@ -434,19 +343,6 @@ def fast_encoder(encoder: Encoder, image_size: int, stages: int | None = None) -
     except Exception as error:  # unsupported operations and others
         _warn(encoder, error)
         return None
-
-
-_converting = threading.Lock()
-"""Held by the only thread that converts: tracing and OpenVINO change state of the process, such as the log's level."""
-
-
-def _network(module: nn.Module, operands: Sequence[Tensor], shapes: Sequence[Sequence[int]]) -> "Model":
-    """Convert a module to an OpenVINO network. shapes: shapes of its operands, -1 for any size."""
-    openvino = import_openvino()
-    with _converting, torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # tracing is deprecated, but its replacement converts four times as slowly
-        traced = torch.jit.trace(module, tuple(operands), check_trace=False)
-        return openvino.convert_model(traced, input=list(shapes))
 
 
 Runtime = ExactRuntime | OpenVinoRuntime

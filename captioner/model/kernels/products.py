@@ -10,7 +10,7 @@ For a caption alone, a step takes as long as reading its matrices, and as each c
 products of one operand at once, and looks up those of a word's embedding, which are the same in every caption.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any

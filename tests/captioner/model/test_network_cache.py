@@ -32,8 +32,8 @@ NETWORKS = 3
 @pytest.fixture
 def conversions(monkeypatch) -> list[int]:
     """Record the conversions of networks."""
-    convert, record = runtime._network, []
-    monkeypatch.setattr(runtime, "_network", lambda *arguments: record.append(1) or convert(*arguments))
+    convert, record = runtime.convert, []
+    monkeypatch.setattr(runtime, "convert", lambda *arguments: record.append(1) or convert(*arguments))
     return record
 
 

@@ -15,6 +15,7 @@ from captioner.captioner import Captioner
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.decoding import decode
 from captioner.errors import ConfigError
+from captioner.model import compiled_network
 from captioner.model import runtime as inference
 from captioner.model.decoder_step import Beams, DecoderState
 from captioner.model.encoders import Encoder
@@ -210,11 +211,11 @@ def test_annotations_are_prepared_as_the_two_maps_that_they_are_made_of(monkeypa
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("small_bytes", [0, 200, inference.SMALL_BYTES])
+@pytest.mark.parametrize("small_bytes", [0, 200, compiled_network.SMALL_BYTES])
 def test_a_step_reads_its_operands_anew_and_its_results_last(make_decoder, small_bytes, monkeypatch):
     """Also if an operand is the tensor of the call before, with other contents or beside others."""
     decoder = make_decoder(11, score="dot")
-    monkeypatch.setattr(inference, "SMALL_BYTES", small_bytes)
+    monkeypatch.setattr(compiled_network, "SMALL_BYTES", small_bytes)
     fast = OpenVinoDecoder(decoder, 6, bfloat16=False)
     batches = [torch.randn(photos, 6, 7, generator=torch.Generator().manual_seed(photos)) for photos in (2, 3)]
     prepared = [(fast.prepare(annotations), decoder.prepare(annotations)) for annotations in batches]
