@@ -270,7 +270,7 @@ class Decoder(nn.Module):
         queries = self._word_query(embedding)
         queries = queries.unbind(dim=2) if isinstance(queries, Tensor) else [queries] * len(word_parts)  # T x [B, K, A]
         hiddens, steps = [], []
-        with shared_products():
+        with shared_products([self._layers_of_state()]):
             for position, (word_part, query) in enumerate(zip(word_parts, queries, strict=True)):
                 read_location = location[:, :, position] if isinstance(location, Tensor) else location
                 attention = self._attend(
@@ -404,17 +404,20 @@ class Decoder(nn.Module):
 
     def merged_products(self) -> MergedProducts:
         """Return products with which a step of inference computes the same in fewer calls."""
-        query = getattr(self.score, "hidden_to_query", None)
-        of_old_state = [query, self.hidden_to_gate, self.hidden_to_lstm]
         of_context, of_new_state = [self.context_to_lstm], []
         if self.deep_output:
             of_context, of_new_state = [self.context_to_lstm, self.context_to_output], [self.hidden_to_output]
         if self.labels is not None:
-            of_old_state.append(self.labels.query)
             of_new_state += [self.labels.query, self.labels.gate]
-        groups = [[layer for layer in of_old_state if layer is not None], of_context, of_new_state]
+        groups = [self._layers_of_state(), of_context, of_new_state]
         embedded = [self.embedding_to_lstm, *([self.embedding_to_query] if self.embedding_to_query is not None else [])]
         return MergedProducts([group for group in groups if len(group) > 1], self.embedding, embedded)
+
+    def _layers_of_state(self) -> list[nn.Linear]:
+        """Return the layers that multiply h_{t-1} at every step."""
+        query = getattr(self.score, "hidden_to_query", None)
+        labels = None if self.labels is None else self.labels.query
+        return [layer for layer in (query, self.hidden_to_gate, self.hidden_to_lstm, labels) if layer is not None]
 
     def _output_weight(self) -> Tensor | None:
         """Return the matrix s E of a tied output [V, M]; None if the output has weights of its own."""

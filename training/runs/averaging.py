@@ -19,14 +19,21 @@ def warmed_up_decay(decay: float, updates: int) -> float:
 def make_average(model: nn.Module, decay: float) -> AveragedModel:
     """Return an average of the model's parameters, without gradients; its buffers are the model's.
 
+    It shares the memory of frozen parameters, which are their own average.
     decay: maximum decay, after the warm-up. `n_averaged` is t, and part of the state, so that averages can be resumed.
     """
     average = AveragedModel(model, multi_avg_fn=_make_update(decay), use_buffers=False)
+    for averaged, parameter in zip(average.module.parameters(), model.parameters(), strict=True):
+        if not parameter.requires_grad:
+            averaged.data = parameter.data
     return average.requires_grad_(False)
 
 
 def _make_update(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor], None]:
     def update(averages: Sequence[Tensor], parameters: Sequence[Tensor], updates: Tensor) -> None:
-        get_ema_multi_avg_fn(warmed_up_decay(decay, int(updates)))(averages, parameters, updates)
+        pairs = zip(averages, parameters, strict=True)
+        learning = [(average, each) for average, each in pairs if average.data_ptr() != each.data_ptr()]
+        if learning:
+            get_ema_multi_avg_fn(warmed_up_decay(decay, int(updates)))(*map(list, zip(*learning, strict=True)), updates)
 
     return update

@@ -42,12 +42,29 @@ class Products:
 class SharedProducts(Products):
     """Equal products, with the gradient of each layer and each matrix as one product. For one forward pass."""
 
-    def __init__(self) -> None:
+    def __init__(self, groups: Sequence[Sequence[nn.Linear]] = ()) -> None:
+        """groups: layers that multiply the same rows, as one product. A layer is in one of them at most."""
+        self._groups = {layer: tuple(group) for group in groups for layer in group}
+        self._merged: dict[tuple[nn.Linear, ...], _Merged] = {}
+        self._latest: dict[tuple[nn.Linear, ...], tuple[Tensor, dict[nn.Linear, Tensor]]] = {}
         self._shared: dict[int, tuple[Any, _Shared]] = {}
 
     def linear(self, layer: nn.Linear, rows: Tensor) -> Tensor:
-        product = self._product(layer, layer.weight, rows)
-        return product if layer.bias is None else product + layer.bias.to(product.dtype)
+        layers = self._groups.get(layer, (layer,))
+        latest, products = self._latest.get(layers, (None, {}))
+        if latest is not rows:
+            products = self._products_of(layers, rows)
+            self._latest[layers] = rows, products
+        return products[layer]
+
+    def _products_of(self, layers: tuple[nn.Linear, ...], rows: Tensor) -> dict[nn.Linear, Tensor]:
+        if layers not in self._merged:
+            self._merged[layers] = _Merged(layers)
+        merged = self._merged[layers]
+        product = self._product(merged, merged.weight, rows)
+        if any(layer.bias is not None for layer in layers):
+            product = product + merged.bias.to(product.dtype)
+        return merged.split(product)
 
     def between(self, rows: Tensor, matrix: Tensor) -> Tensor:
         return self._product(matrix, matrix, rows)
@@ -63,6 +80,7 @@ class SharedProducts(Products):
 class MergedProducts(Products):
     """Equal products, those of one operand as a single product, for inference. For one pass."""
 
+    @torch.no_grad()
     def __init__(self, groups: Sequence[Sequence[nn.Linear]], embedding: nn.Embedding, embedded: Sequence[nn.Linear]):
         """groups: layers that multiply the same rows. A layer in several is never the first to multiply its rows.
 
@@ -99,9 +117,8 @@ class MergedProducts(Products):
 
     def _keep(self, rows: Tensor, group: "_Merged", products: Tensor, shape: Sequence[int]) -> None:
         """Keep the products of rows, [R, O of all layers], and the rows, so that no others get their id."""
-        parts = products.split([layer.out_features for layer in group.layers], dim=-1)
-        shaped = (part.reshape(*shape, part.shape[-1]) for part in parts)
-        self._parts[id(rows)] = rows, dict(zip(group.layers, shaped, strict=True))
+        parts = group.split(products).items()
+        self._parts[id(rows)] = rows, {layer: part.reshape(*shape, part.shape[-1]) for layer, part in parts}
 
 
 class _Merged:
@@ -109,13 +126,17 @@ class _Merged:
 
     def __init__(self, layers: Sequence[nn.Linear]):
         self.layers = tuple(layers)
-        with torch.no_grad():
-            self.weight = torch.cat([layer.weight for layer in layers])
-            self.bias = torch.cat([_bias(layer) for layer in layers])
+        self.weight = torch.cat([layer.weight for layer in layers])
+        self.bias = torch.cat([_bias(layer) for layer in layers])
 
     def product(self, rows: Tensor) -> Tensor:
         """Return the products of all layers, [R, D] -> [R, O of all layers]."""
         return nn.functional.linear(rows, self.weight, self.bias)
+
+    def split(self, products: Tensor) -> dict[nn.Linear, Tensor]:
+        """Divide the products of all layers, [..., O of all layers], among the layers."""
+        parts = products.split([layer.out_features for layer in self.layers], dim=-1)
+        return dict(zip(self.layers, parts, strict=True))
 
 
 def _bias(layer: nn.Linear) -> Tensor:
@@ -153,12 +174,12 @@ def computed_by(products: Products) -> Iterator[None]:
 
 
 @contextmanager
-def shared_products() -> Iterator[None]:
+def shared_products(groups: Sequence[Sequence[nn.Linear]] = ()) -> Iterator[None]:
     """Compute the gradient of each matrix of `linear` and `matmul` as one product over all calls in this block.
 
-    Without gradients, or outside such a block, products are plain.
+    Without gradients, or outside such a block, products are plain. groups: as of `SharedProducts`.
     """
-    with computed_by(SharedProducts() if torch.is_grad_enabled() else PLAIN):
+    with computed_by(SharedProducts(groups) if torch.is_grad_enabled() else PLAIN):
         yield
 
 

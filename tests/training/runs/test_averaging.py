@@ -45,3 +45,20 @@ def test_the_first_weights_are_soon_forgotten():
         average.update_parameters(model)
     assert abs(average.module.weight.item()) < 1e-3
     assert torch.equal(model.weight, torch.zeros(1, 1))
+
+
+def test_a_frozen_parameter_is_shared_and_the_others_are_averaged_alike():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))
+    free = make_average(model, 0.9)
+    model[0].requires_grad_(False)
+    average = make_average(model, 0.9)
+    assert average.module[0].weight.data_ptr() == model[0].weight.data_ptr()
+    for _ in range(3):
+        with torch.no_grad():
+            model[1].weight += torch.randn(2, 3)
+        for each in (free, average):
+            each.update_parameters(model)
+    for name, tensor in free.state_dict().items():
+        torch.testing.assert_close(average.state_dict()[name], tensor, rtol=0, atol=0)
+    assert not torch.equal(average.module[1].weight, model[1].weight)

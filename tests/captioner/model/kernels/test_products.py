@@ -37,10 +37,28 @@ def test_gradients_are_the_sums_over_all_products():
         torch.testing.assert_close(first, second)
 
 
+@pytest.mark.parametrize("biases", [(True, False), (False, False)])
+def test_layers_of_one_operand_are_one_product_with_the_same_gradients(biases):
+    torch.manual_seed(0)
+    layers = [nn.Linear(4, size, bias=bias) for size, bias in zip((3, 2), biases, strict=True)]
+    alone, rows = nn.Linear(4, 5), torch.randn(6, 2, 3, 4, requires_grad=True)
+    shared = SharedProducts([layers])
+    results = []
+    for products in (PLAIN, shared):
+        states = [torch.tanh(step) for step in rows]
+        outputs = [products.linear(layer, state) for state in states for layer in (*layers, alone)]
+        loss = sum(output.square().sum() for output in outputs)
+        leaves = [rows, *(parameter for layer in (*layers, alone) for parameter in layer.parameters())]
+        results.append((*outputs, *torch.autograd.grad(loss, leaves)))
+    for plain, merged in zip(*results, strict=True):
+        torch.testing.assert_close(merged, plain)
+    assert [len(product.operands) for _, product in shared._shared.values()] == [6, 6]
+
+
 def test_products_are_shared_only_inside_the_block(monkeypatch):
     layer, rows, matrix = nn.Linear(3, 3), torch.randn(2, 4, 3), torch.randn(2, 3, 5)
     instances = []
-    monkeypatch.setattr(kernel, "SharedProducts", lambda: instances.append(SharedProducts()) or instances[-1])
+    monkeypatch.setattr(kernel, "SharedProducts", lambda groups: instances.append(SharedProducts(groups)) or instances[-1])
     with pytest.raises(KeyError), shared_products():
         inside = linear(layer, rows), matmul(rows, matrix)
         raise KeyError
@@ -143,7 +161,7 @@ def test_a_decoder_learns_the_same_with_shared_products(make_decoder, monkeypatc
         return {name: parameter.grad for name, parameter in decoder.named_parameters()} | {"x": annotations.grad}
 
     shared = learned()
-    monkeypatch.setattr(kernel, "SharedProducts", lambda: PLAIN)
+    monkeypatch.setattr(kernel, "SharedProducts", lambda groups: PLAIN)
     plain = learned()
     assert shared.keys() == plain.keys()
     for name, expected in plain.items():
