@@ -37,7 +37,9 @@ def find_warnings(photo: Image.Image) -> tuple[PhotoWarning, ...]:
     warnings = []
     if cut := photo.info.get(CUT_SHORT):
         warnings.append(PhotoWarning("cut_short", cut.sentence))
-    photo = photo.reduce(max(1, int((photo.width * photo.height / _CHECKED_PIXELS) ** 0.5)))
+    factor = int((photo.width * photo.height / _CHECKED_PIXELS) ** 0.5)
+    if factor > 1:
+        photo = photo.reduce(factor)
     if is_blank(photo):
         warnings.append(
             PhotoWarning(
