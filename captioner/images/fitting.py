@@ -129,6 +129,10 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(os.cpu_count() or 1, "preparing")
 
 
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_threads.cache_clear)  # a forked process has none of the threads
+
+
 def _fit_padded(image: Image.Image, size: int) -> np.ndarray:
     """Draw the whole photo in the middle of a grey square -> uint8 [size, size, 3].
 

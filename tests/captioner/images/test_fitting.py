@@ -1,5 +1,7 @@
 """Photos of every shape are fitted to the square that is the model's input, with little memory and no aliasing."""
 
+import os
+import subprocess
 import sys
 
 import numpy as np
@@ -79,6 +81,30 @@ def test_a_large_photo_is_fitted_without_torch(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     square, _ = fit_image(photo, 16, "squash")
     np.testing.assert_array_equal(square, np.array(photo.resize((16, 16), Image.Resampling.BICUBIC)))
+
+
+FORKED = """
+import os, signal
+from concurrent.futures import ThreadPoolExecutor
+from PIL import Image
+from captioner.images.fitting import prepare_image
+
+photo = Image.new("RGB", (900, 600), (10, 200, 30))
+with ThreadPoolExecutor(8) as pool:  # until all threads have started
+    square, frame = list(pool.map(lambda _: prepare_image(photo, 32, "squash"), range(32)))[-1]
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    again, same = prepare_image(photo, 32, "squash")
+    os._exit(int(same != frame or (again != square).any()))
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork processes")
+def test_a_forked_process_prepares_photos_with_threads_of_its_own():
+    process = subprocess.run([sys.executable, "-c", FORKED], timeout=60)
+    assert process.returncode == 0
 
 
 def test_seen_boxes_are_exact():

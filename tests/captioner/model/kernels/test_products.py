@@ -58,7 +58,9 @@ def test_layers_of_one_operand_are_one_product_with_the_same_gradients(biases):
 def test_products_are_shared_only_inside_the_block(monkeypatch):
     layer, rows, matrix = nn.Linear(3, 3), torch.randn(2, 4, 3), torch.randn(2, 3, 5)
     instances = []
-    monkeypatch.setattr(kernel, "SharedProducts", lambda groups: instances.append(SharedProducts(groups)) or instances[-1])
+    monkeypatch.setattr(
+        kernel, "SharedProducts", lambda groups: instances.append(SharedProducts(groups)) or instances[-1]
+    )
     with pytest.raises(KeyError), shared_products():
         inside = linear(layer, rows), matmul(rows, matrix)
         raise KeyError
