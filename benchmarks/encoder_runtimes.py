@@ -5,11 +5,12 @@ All encode the same photos, one at a time and in a batch, and are compared with 
 """
 
 import copy
-import io
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -160,12 +161,13 @@ def convert_to_onnx(encoder: Encoder, size: int) -> Encode:
     """Return the encoder in ONNX Runtime, with as many threads as torch."""
     import onnxruntime
 
-    file, square = io.BytesIO(), torch.zeros(2, size, size, 3, dtype=torch.uint8)
-    batch = {"pixels": {0: torch.export.Dim("batch")}}
-    torch.onnx.export(encoder, (square,), file, dynamic_shapes=batch, dynamo=True, verbose=False)
+    square, batch = torch.zeros(2, size, size, 3, dtype=torch.uint8), {"pixels": {0: torch.export.Dim("batch")}}
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(file.getvalue(), options, providers=["CPUExecutionProvider"])
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "encoder.onnx")
+        torch.onnx.export(encoder, (square,), file, dynamic_shapes=batch, dynamo=True, verbose=False)
+        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     (name,) = (network_input.name for network_input in session.get_inputs())
     return lambda pixels: torch.from_numpy(session.run(None, {name: pixels.numpy()})[0])
 
