@@ -44,27 +44,22 @@ class SharedProducts(Products):
 
     def __init__(self, groups: Sequence[Sequence[nn.Linear]] = ()) -> None:
         """groups: layers that multiply the same rows, as one product. A layer is in one of them at most."""
-        self._groups = {layer: tuple(group) for group in groups for layer in group}
-        self._merged: dict[tuple[nn.Linear, ...], _Merged] = {}
-        self._latest: dict[tuple[nn.Linear, ...], tuple[Tensor, dict[nn.Linear, Tensor]]] = {}
+        self._merged = {layer: merged for merged in map(_Merged, groups) for layer in merged.layers}
+        self._latest: dict[_Merged, tuple[Tensor, dict[nn.Linear, Tensor]]] = {}
         self._shared: dict[int, tuple[Any, _Shared]] = {}
 
     def linear(self, layer: nn.Linear, rows: Tensor) -> Tensor:
-        layers = self._groups.get(layer, (layer,))
-        latest, products = self._latest.get(layers, (None, {}))
+        if layer not in self._merged:
+            self._merged[layer] = _Merged([layer])
+        merged = self._merged[layer]
+        latest, products = self._latest.get(merged, (None, {}))
         if latest is not rows:
-            products = self._products_of(layers, rows)
-            self._latest[layers] = rows, products
+            product = self._product(merged, merged.weight, rows)
+            if any(each.bias is not None for each in merged.layers):
+                product = product + merged.bias.to(product.dtype)
+            products = merged.split(product)
+            self._latest[merged] = rows, products
         return products[layer]
-
-    def _products_of(self, layers: tuple[nn.Linear, ...], rows: Tensor) -> dict[nn.Linear, Tensor]:
-        if layers not in self._merged:
-            self._merged[layers] = _Merged(layers)
-        merged = self._merged[layers]
-        product = self._product(merged, merged.weight, rows)
-        if any(layer.bias is not None for layer in layers):
-            product = product + merged.bias.to(product.dtype)
-        return merged.split(product)
 
     def between(self, rows: Tensor, matrix: Tensor) -> Tensor:
         return self._product(matrix, matrix, rows)
