@@ -27,7 +27,7 @@ from captioner.model.encoders import Encoder, TwoScales
 from captioner.model.kernels.products import computed_by
 from captioner.model.label_attention import LabelEntries, Labels
 from captioner.model.network_cache import ConvertedNetwork, NetworkCache
-from captioner.model.tracing import Preparation, TracedBeamStep, TracedStep
+from captioner.model.tracing import Preparation, TracedBeamStep, TracedStep, label_operands, read_by_steps
 
 if TYPE_CHECKING:
     from openvino import Model
@@ -195,10 +195,8 @@ class OpenVinoDecoder:
         padding: must be None, because all photos have the same locations.
         """
         assert padding is None
-        annotations, label_attention = annotations.float(), self._decoder.labels
-        if label_attention is not None and labels is None:
-            labels = label_attention.labels_of(annotations.mean(dim=1))
-        operands = [] if label_attention is None else vars(labels).values()
+        annotations = annotations.float()
+        operands = label_operands(self._decoder, annotations, labels)
         return self._features(annotations, self._preparation(annotations, *operands))
 
     def initial_state(self, features: "OpenVinoFeatures", captions: int) -> DecoderState:
@@ -243,10 +241,9 @@ class OpenVinoDecoder:
 
     def _features(self, annotations: Tensor, prepared: Sequence[Tensor]) -> "OpenVinoFeatures":
         """Return the features of photos. prepared: results of `Preparation` for their annotations."""
-        keys, hidden, cell, *others = prepared
-        read = annotations if self._decoder.project is None else others.pop(0)
+        read, keys, hidden, cell, *entries = read_by_steps(self._decoder, annotations, prepared)
         stored = [values.to(self._dtype) for values in (read, keys)]
-        return OpenVinoFeatures(*stored, hidden, cell, LabelEntries(*others) if others else None)
+        return OpenVinoFeatures(*stored, hidden, cell, LabelEntries(*entries) if entries else None)
 
     def _preparation_network(self, preparation: Preparation) -> "Model":
         operands = self._preparation_example()
@@ -282,9 +279,7 @@ class OpenVinoDecoder:
     def _preparation_example(self) -> list[Tensor]:
         """Return operands of `Preparation` for a photo."""
         annotations = torch.zeros(1, self._locations, self._decoder.annotation_dim)
-        if self._decoder.labels is None:
-            return [annotations]
-        return [annotations, *vars(self._decoder.labels.labels_of(annotations.mean(dim=1))).values()]
+        return [annotations, *label_operands(self._decoder, annotations)]
 
 
 @dataclass(frozen=True)

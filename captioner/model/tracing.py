@@ -11,7 +11,7 @@ from captioner.model.label_attention import LabelEntries, Labels
 
 
 class Preparation(nn.Module):
-    """annotations, and any labels -> keys, h_0, c_0, any projected annotations, and the values of `LabelEntries`."""
+    """annotations, and any labels -> any projected annotations, keys, h_0, c_0, and the values of `LabelEntries`."""
 
     def __init__(self, decoder: Decoder, divide: Callable[[Tensor], TwoScales] | None = None):
         """divide: divides annotations [B, L, D] into the maps of an encoder with two scales, which takes less time."""
@@ -26,7 +26,22 @@ class Preparation(nn.Module):
         keys = features.mean if features.keys is None else features.keys.contiguous()
         projected = [] if self.decoder.project is None else [features.annotations]
         entries = vars(features.labels).values() if labels else []
-        return keys, state.hidden, state.cell, *projected, *entries
+        return *projected, keys, state.hidden, state.cell, *entries
+
+
+def read_by_steps(decoder: Decoder, annotations: Tensor, prepared: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Return all that every step reads, in order. prepared: results of `Preparation` for the annotations [B, L, D]."""
+    return prepared if decoder.project is not None else (annotations, *prepared)
+
+
+def label_operands(decoder: Decoder, annotations: Tensor, labels: Labels | None = None) -> list[Tensor]:
+    """Return the values of the labels of photos, annotations [B, L, D]; none if the decoder does not attend to labels.
+
+    labels: by default the likeliest classes of the encoder's classifier.
+    """
+    if decoder.labels is None:
+        return []
+    return list(vars(labels or decoder.labels.labels_of(annotations.mean(dim=1))).values())
 
 
 class TracedStep(nn.Module):
@@ -79,9 +94,6 @@ class PhotoNetwork(nn.Module):
         self.encoder, self.decoder, self.preparation = encoder, decoder, Preparation(decoder)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        annotations, labels = self.encoder(pixels).flatten(1, 2), []
-        if self.decoder.labels is not None:
-            labels = vars(self.decoder.labels.labels_of(annotations.mean(dim=1))).values()
-        keys, hidden, cell, *others = self.preparation(annotations, *labels)
-        projected = [annotations] if self.decoder.project is None else [others.pop(0)]
-        return *projected, keys, hidden, cell, *others
+        annotations = self.encoder(pixels).flatten(1, 2)
+        prepared = self.preparation(annotations, *label_operands(self.decoder, annotations))
+        return tuple(read_by_steps(self.decoder, annotations, prepared))
