@@ -145,7 +145,7 @@ def promotions_are_shared(first: httpx.Client, second: httpx.Client, make_bundle
     files = {path.name: path.read_bytes() for path in (tmp_path / "other").iterdir()}
     version = first.post("/api/models", content=zipped(files), headers=ZIP).json()["version"]
     assert first.post(f"/api/models/{version}/promote").status_code == 200
-    wait_until(lambda: caption(second)["model"]["version"] == version, 30)
+    wait_until(lambda: caption(second)["model"]["version"] == version, 20)
     assert second.delete(f"/api/models/{version}").status_code == 409, "it is in use"
 
 
